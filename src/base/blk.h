@@ -62,6 +62,7 @@ enum blk_op {
 /* blk_extent.flags; 0 is plain data */
 #define BLK_HOLE   (1u << 0) /* takes no space */
 #define BLK_ZEROES (1u << 1) /* reads as zeroes */
+#define BLK_CACHED (1u << 2) /* a read of it needs no store */
 
 /** struct blk_extent - a stretch of one state; @len is bytes, never 0 */
 struct blk_extent {
