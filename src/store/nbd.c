@@ -458,6 +458,7 @@ int nbd_open(struct loop *loop, const char *address, unsigned flags,
 		err = 0;
 	nbd->where.uri = nbd->uri;
 	nbd->where.timeout_ms = options.timeout_s * 1000;
+	nbd->where.patience_ms = options.reconnect_s * 1000;
 	if (!err)
 		err = connect_first(nbd, flags, &h, w);
 	if (err < 0) {

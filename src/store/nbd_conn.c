@@ -17,7 +17,7 @@
 #include "base/clock.h"
 
 #define PAUSE_MIN_NS (50 * NS_PER_MS)
-#define PAUSE_MAX_NS (2 * NS_PER_S)
+#define PAUSE_MAX_NS (1 * NS_PER_S)
 
 static void move(struct nbd_op *op, struct list *to)
 {
@@ -49,8 +49,10 @@ static void go_down(struct nbd_conn *conn, int err)
 	conn->err = err;
 	conn->dial_at_ns = clock_ns() + conn->pause_ns;
 	conn->pause_ns = conn->pause_ns ? conn->pause_ns * 2 : PAUSE_MIN_NS;
-	if (conn->pause_ns > PAUSE_MAX_NS)
-		conn->pause_ns = PAUSE_MAX_NS;
+	conn->pause_ns = min_u64(conn->pause_ns, PAUSE_MAX_NS);
+	/* A request shall see several dials before it gives up. */
+	conn->pause_ns = min_u64(conn->pause_ns,
+				 conn->where->patience_ms * NS_PER_MS / 8);
 	wake(conn);
 }
 

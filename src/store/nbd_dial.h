@@ -18,7 +18,8 @@ struct why;
 /** struct nbd_where - what to connect to, and how long that may take */
 struct nbd_where {
 	const char *uri; /* for libnbd */
-	uint64_t timeout_ms;
+	uint64_t timeout_ms; /* for the server, to connect or to answer */
+	uint64_t patience_ms; /* of a request while there is no server */
 };
 
 /** struct nbd_export - what a server says of an export */

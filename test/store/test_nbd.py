@@ -82,8 +82,7 @@ def test_writes_zeroes_and_discards(tmp_path, image):
 
 def test_fua_without_fua_is_a_flush(tmp_path, image):
     log = tmp_path / "log"
-    args = ("--filter=log", "--filter=fua", "file", image, "fuamode=none",
-            f"logfile={log}")
+    args = "--filter=log", "--filter=fua", "file", image, f"logfile={log}"
     with Nbdkit(tmp_path, *args) as kit, Store(kit.url(), "-w") as store:
         assert store.ask("fua 0 4096 1") == "ok"
         assert store.ask("write 0 4096 1") == "ok"
@@ -123,7 +122,7 @@ def test_says_what_it_cannot_open(tmp_path, image):
 def test_passes_up_what_the_server_says(tmp_path, image):
     trigger = tmp_path / "fail"
     args = ("--filter=error", "file", image, "error=ENOSPC",
-            f"error-file={trigger}")
+            "error-rate=100%", f"error-file={trigger}")
     with Nbdkit(tmp_path, *args) as kit, Store(kit.url(), "-w") as store:
         trigger.touch()
         assert store.ask("write 0 4096 1") == "error ENOSPC"
@@ -190,6 +189,7 @@ def test_gives_up_a_connection_that_hangs(tmp_path, image):
             store.read(0, 4096)
             hung = kit.p
             hung.send_signal(signal.SIGSTOP)
+            time.sleep(0.1)
             store.send("many 0 4096 64 4096")
             time.sleep(0.3)
             kit.p = None        # another one takes over the address
@@ -204,6 +204,7 @@ def test_gives_up_on_a_server_that_hangs_for_good(tmp_path, image):
         with Store(kit.url(timeout=1, reconnect=2)) as store:
             store.read(0, 4096)
             kit.p.send_signal(signal.SIGSTOP)
+            time.sleep(0.1)
             assert store.ask("read 0 4096") == "error ETIMEDOUT"
             kit.p.send_signal(signal.SIGCONT)
             store.read(0, 4096)
