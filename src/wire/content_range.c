@@ -50,6 +50,7 @@ int content_range_parse(const char *text, size_t len, struct content_range *ret)
 	static const char unit[] = "bytes";
 	struct content_range r = {UINT64_MAX, UINT64_MAX, 0};
 	struct text t = {text, len};
+	bool is_none;
 
 	skip_blanks(&t);
 	if (t.left < sizeof(unit) - 1 ||
@@ -58,12 +59,13 @@ int content_range_parse(const char *text, size_t len, struct content_range *ret)
 	t.at += sizeof(unit) - 1;
 	t.left -= sizeof(unit) - 1;
 	skip_blanks(&t);
-	if (!skip(&t, '*') && (!number(&t, &r.first) || !skip(&t, '-') ||
-			       !number(&t, &r.last) || r.first > r.last))
+	is_none = skip(&t, '*');
+	if (!is_none && (!number(&t, &r.first) || !skip(&t, '-') ||
+			 !number(&t, &r.last) || r.first > r.last))
 		return -EBADMSG;
 	if (!skip(&t, '/') || !number(&t, &r.total))
 		return -EBADMSG;
-	if (r.first != UINT64_MAX && r.last >= r.total)
+	if (!is_none && r.last >= r.total)
 		return -EBADMSG;
 	skip_blanks(&t);
 	if (t.left)

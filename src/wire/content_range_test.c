@@ -49,6 +49,7 @@ static void refuses_what_makes_no_sense(void)
 		"bytes +0-1/2",
 		"bytes 0- 1/2",
 		"bytes 0-1/2 3",
+		"bytes 18446744073709551615-18446744073709551615/5",
 		"bytes 18446744073709551616-18446744073709551617/9",
 	};
 	struct content_range r = {7, 7, 7};
