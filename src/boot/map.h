@@ -17,7 +17,7 @@
  * is read, checksummed and perhaps compressed; so block of rank r is in extent
  * r / BOOT_EXTENT_BLOCKS.
  *
- * Invariants, which wire/map_fmt checks of every map that is read:
+ * Invariants, which boot/map_check.c checks of every map that is read:
  *
  * (1) The runs of a batch ascend and do not touch; all lie in the image.
  * (2) No block is in two batches.
