@@ -76,8 +76,8 @@ int nbd_server_new(struct loop *loop, const struct nbd_conf *conf,
 static void export_free(struct nbd_export *export)
 {
 	list_del(&export->list);
-	free((void *)(uintptr_t)export->conf.name);
-	free((void *)(uintptr_t)export->conf.description);
+	free((void *)(uintptr_t) export->conf.name);
+	free((void *)(uintptr_t) export->conf.description);
 	free(export);
 }
 
@@ -175,8 +175,8 @@ int nbd_server_listen(struct nbd_server *server, int fd)
 
 int nbd_server_connect(struct nbd_server *server, int in, int out)
 {
-	int err = server->is_stopping ? -ESHUTDOWN :
-					nbd_conn_new(server, in, out);
+	int err = server->is_stopping ? -ESHUTDOWN
+				      : nbd_conn_new(server, in, out);
 
 	if (!err) {
 		server->nconns++;
@@ -197,7 +197,8 @@ void nbd_server_stop(struct nbd_server *server, void (*done)(void *owner),
 	server->is_stopping = true;
 	server->done = done;
 	server->done_owner = owner;
-	list_for_each (pos, tmp, &server->listeners) {
+	list_for_each(pos, tmp, &server->listeners)
+	{
 		struct listener *listener =
 			container_of(pos, struct listener, list);
 
@@ -206,15 +207,14 @@ void nbd_server_stop(struct nbd_server *server, void (*done)(void *owner),
 		else
 			listener_free(listener);
 	}
-	list_for_each (pos, tmp, &server->conns)
+	list_for_each(pos, tmp, &server->conns)
 		nbd_conn_drain(container_of(pos, struct nbd_conn, list));
 	check_stopped(server);
 }
 
 static void on_gone(struct loop_task *task)
 {
-	struct nbd_export *export =
-		container_of(task, struct nbd_export, gone);
+	struct nbd_export *export = container_of(task, struct nbd_export, gone);
 	void (*done)(void *owner) = export->done;
 	void *owner = export->done_owner;
 
@@ -246,7 +246,7 @@ void nbd_conn_gone(struct nbd_conn *conn)
 		check_stopped(server);
 		return;
 	}
-	list_for_each (pos, tmp, &server->listeners)
+	list_for_each(pos, tmp, &server->listeners)
 		accept_next(container_of(pos, struct listener, list));
 	if (!server->nconns && server->conf.on_idle)
 		server->conf.on_idle(server->conf.owner);
@@ -301,7 +301,7 @@ void nbd_export_remove(struct nbd_export *export, void (*done)(void *owner),
 	export->done_owner = owner;
 	list_del(&export->list);
 	list_add_tail(&server->leaving, &export->list);
-	list_for_each (pos, tmp, &export->conns)
+	list_for_each(pos, tmp, &export->conns)
 		nbd_conn_drain(container_of(pos, struct nbd_conn, of_export));
 	if (!export->stats.clients)
 		loop_defer(server->loop, &export->gone);
@@ -311,7 +311,8 @@ struct nbd_export *nbd_server_find(struct nbd_server *server, const char *name)
 {
 	struct list *pos, *tmp;
 
-	list_for_each (pos, tmp, &server->exports) {
+	list_for_each(pos, tmp, &server->exports)
+	{
 		struct nbd_export *export =
 			container_of(pos, struct nbd_export, list);
 
@@ -326,7 +327,8 @@ struct nbd_export *nbd_find(struct nbd_server *server,
 {
 	struct list *exports = &server->exports, *pos, *tmp;
 
-	list_for_each (pos, tmp, exports) {
+	list_for_each(pos, tmp, exports)
+	{
 		struct nbd_export *export =
 			container_of(pos, struct nbd_export, list);
 

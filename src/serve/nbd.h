@@ -185,13 +185,13 @@ const struct nbd_stats *nbd_server_stats(const struct nbd_server *server);
  *
  * Return: 0; negative errno, and @why says what was wrong.
  */
-int nbd_creds_new_psk(const char *path, struct nbd_creds **ret,
-		      struct why *why) __attribute__((warn_unused_result));
+int nbd_creds_new_psk(const char *path, struct nbd_creds **ret, struct why *why)
+	__attribute__((warn_unused_result));
 
 /**
  * nbd_creds_new_x509() - TLS with certificates
- * @dir:	has server-cert.pem and server-key.pem, and ca-cert.pem if clients
- *		are to be verified
+ * @dir:	has server-cert.pem and server-key.pem, and ca-cert.pem if
+ *clients are to be verified
  * @must_verify:	a client must show a certificate signed by that CA
  */
 int nbd_creds_new_x509(const char *dir, bool must_verify,

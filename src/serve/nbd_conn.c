@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * nbd_conn.c - one client: its bytes in, and its life; nbd_conn.h has the states
+ * nbd_conn.c - one client: its bytes in, and its life; nbd_conn.h has the
+ * states
  *
  * Many requests come with one receive, and are parsed where they lie. The
  * payload of a write is copied from there as far as it came with its header;
@@ -130,9 +131,9 @@ static void parse(struct nbd_conn *conn)
 			fill(conn);
 			continue;
 		}
-		used = conn->phase == NBD_REQUESTS ?
-			       parse_request(conn, at, len) :
-			       parse_option(conn, at, len);
+		used = conn->phase == NBD_REQUESTS
+			       ? parse_request(conn, at, len)
+			       : parse_option(conn, at, len);
 		if (!used)
 			break;
 		conn->rx_at += used;
@@ -377,10 +378,10 @@ int nbd_conn_new(struct nbd_server *server, int in, int out)
 
 	/* What does not apply to this kind of descriptor fails, and that is
 	 * how we learn which kind it is. */
-	conn->is_in_socket = !setsockopt(in, SOL_SOCKET, SO_KEEPALIVE, &one,
-					 sizeof(one));
-	conn->is_out_socket = !setsockopt(out, SOL_SOCKET, SO_SNDBUF, &size,
-					  sizeof(size));
+	conn->is_in_socket =
+		!setsockopt(in, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	conn->is_out_socket =
+		!setsockopt(out, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	if (conn->is_out_socket) {
 		(void)setsockopt(out, SOL_SOCKET, SO_KEEPALIVE, &one,
 				 sizeof(one));

@@ -239,8 +239,8 @@ void nbd_send_drop(struct nbd_conn *conn);
 
 /* nbd_tls.c */
 
-int nbd_tls_new(struct nbd_creds *creds, int in, int out,
-		struct nbd_tls **ret) __attribute__((warn_unused_result));
+int nbd_tls_new(struct nbd_creds *creds, int in, int out, struct nbd_tls **ret)
+	__attribute__((warn_unused_result));
 struct nbd_tls *nbd_tls_free(struct nbd_tls *tls);
 
 /** nbd_tls_shake() - go on with the handshake. Return: 0: it is done; -EAGAIN:

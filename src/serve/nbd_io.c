@@ -6,6 +6,7 @@
  * free again when its answer has been sent or dropped. Every request that got
  * a slot ends in answer(), once.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -182,8 +183,8 @@ static size_t put_status(uint8_t *at, const struct nbd_req *req, uint32_t id,
 			 bool is_last)
 {
 	const struct blk_extent *extents = req->blk.extents;
-	uint32_t mask = id == NBD_META_CACHED ? BLK_CACHED :
-						BLK_HOLE | BLK_ZEROES;
+	uint32_t mask =
+		id == NBD_META_CACHED ? BLK_CACHED : BLK_HOLE | BLK_ZEROES;
 	uint64_t left = req->len;
 	size_t len = NBD_CHUNK_LEN + 4;
 
@@ -245,16 +246,16 @@ static void answer_read(struct nbd_req *req)
 
 static void answer_bare(struct nbd_req *req, int res)
 {
-	bool has_payload = req->type == NBD_CMD_READ ||
-			   req->type == NBD_CMD_BLOCK_STATUS;
+	bool has_payload =
+		req->type == NBD_CMD_READ || req->type == NBD_CMD_BLOCK_STATUS;
 
 	/* ENOTSUP is for the one command that may be tried and given up. */
 	if (res == -EOPNOTSUPP && !(req->flags & NBD_FLAG_FAST_ZERO))
 		res = -EINVAL;
 	req->out.at = req->head;
 	if (!req->conn->is_structured || !has_payload)
-		req->out.len = nbd_put_simple(req->head, nbd_error(res),
-					      req->cookie);
+		req->out.len =
+			nbd_put_simple(req->head, nbd_error(res), req->cookie);
 	else if (res)
 		req->out.len = nbd_put_error_chunk(req->head, nbd_error(res),
 						   req->cookie);

@@ -65,8 +65,8 @@ static uint8_t *reply(struct nbd_conn *conn, struct answer **answer,
 
 	if (!at)
 		return NULL;
-	return at + nbd_put_option_reply(at, conn->option.type, type,
-					 (uint32_t)len);
+	return at +
+	       nbd_put_option_reply(at, conn->option.type, type, (uint32_t)len);
 }
 
 /* All that is said to this option: @answer so far (or NULL), then @type. */
@@ -113,13 +113,14 @@ static void on_list(struct nbd_conn *conn, size_t len)
 		end(conn, NULL, NBD_REP_ERR_INVALID);
 		return;
 	}
-	list_for_each (pos, tmp, &conn->server->exports) {
+	list_for_each(pos, tmp, &conn->server->exports)
+	{
 		const struct nbd_export_conf *conf =
 			&container_of(pos, struct nbd_export, list)->conf;
 		size_t name = strlen(conf->name);
 		size_t text = strlen(conf->description);
-		uint8_t *at = reply(conn, &answer, NBD_REP_SERVER,
-				    4 + name + text);
+		uint8_t *at =
+			reply(conn, &answer, NBD_REP_SERVER, 4 + name + text);
 
 		if (!at) {
 			no_memory(conn, answer);

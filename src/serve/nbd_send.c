@@ -72,8 +72,8 @@ void nbd_send(struct nbd_conn *conn)
 {
 	while (conn->out_first && !conn->out_watch.is_set) {
 		size_t want;
-		ssize_t n = conn->tls ? send_tls(conn, &want) :
-					send_plain(conn, &want);
+		ssize_t n = conn->tls ? send_tls(conn, &want)
+				      : send_plain(conn, &want);
 
 		if (n >= 0)
 			advance(conn, (size_t)n);

@@ -157,19 +157,20 @@ int nbd_tls_new(struct nbd_creds *creds, int in, int out, struct nbd_tls **ret)
 
 	if (!tls)
 		return -ENOMEM;
-	err = gnutls_init(&tls->session, GNUTLS_SERVER | GNUTLS_NONBLOCK |
-						 GNUTLS_NO_SIGNAL);
+	err = gnutls_init(&tls->session,
+			  GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
 	if (err < 0)
 		return -ENOMEM;
 	err = gnutls_priority_set_direct(
 		tls->session, creds->psk ? PRIORITY_PSK : PRIORITY_X509, NULL);
 	if (err >= 0)
-		err = creds->psk ? gnutls_credentials_set(tls->session,
-							  GNUTLS_CRD_PSK,
-							  creds->psk) :
-				   gnutls_credentials_set(
-					   tls->session,
-					   GNUTLS_CRD_CERTIFICATE, creds->x509);
+		err = creds->psk
+			      ? gnutls_credentials_set(tls->session,
+						       GNUTLS_CRD_PSK,
+						       creds->psk)
+			      : gnutls_credentials_set(tls->session,
+						       GNUTLS_CRD_CERTIFICATE,
+						       creds->x509);
 	if (err < 0) {
 		gnutls_deinit(tls->session);
 		return -ENOMEM;
@@ -204,7 +205,8 @@ int nbd_tls_shake(struct nbd_tls *tls)
 	do
 		err = gnutls_handshake(tls->session);
 	while (err == GNUTLS_E_INTERRUPTED ||
-	       (err < 0 && err != GNUTLS_E_AGAIN && !gnutls_error_is_fatal(err)));
+	       (err < 0 && err != GNUTLS_E_AGAIN &&
+		!gnutls_error_is_fatal(err)));
 	if (err == GNUTLS_E_AGAIN)
 		return -EAGAIN;
 	return err < 0 ? -EPROTO : 0;

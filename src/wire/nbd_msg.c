@@ -186,9 +186,8 @@ size_t nbd_put_chunk(uint8_t at[static NBD_CHUNK_LEN], uint16_t flags,
 	return NBD_CHUNK_LEN;
 }
 
-size_t nbd_put_data_chunk(uint8_t at[static NBD_DATA_CHUNK_LEN],
-			  uint16_t flags, uint64_t cookie, uint64_t offset,
-			  uint32_t len)
+size_t nbd_put_data_chunk(uint8_t at[static NBD_DATA_CHUNK_LEN], uint16_t flags,
+			  uint64_t cookie, uint64_t offset, uint32_t len)
 {
 	nbd_put_chunk(at, flags, NBD_CHUNK_DATA, cookie, len + 8);
 	put_be64(at + NBD_CHUNK_LEN, offset);

@@ -5,8 +5,9 @@
  * Source: doc/proto.md of the NetworkBlockDevice project. A session is
  *
  *	hello, client flags		nbd_put_hello()
- *	options and their replies	nbd_option_decode(), nbd_put_option_reply()
- *	requests and their replies	nbd_request_decode(), nbd_put_simple() ...
+ *	options and their replies	nbd_option_decode(),
+ *nbd_put_option_reply() requests and their replies	nbd_request_decode(),
+ *nbd_put_simple() ...
  *
  * All numbers are big endian. A decoder is given bytes of the peer and returns
  * 0 with a checked struct, or -EBADMSG; what a struct points to is borrowed
@@ -222,9 +223,8 @@ size_t nbd_put_chunk(uint8_t at[static NBD_CHUNK_LEN], uint16_t flags,
 		     uint16_t type, uint64_t cookie, uint32_t len);
 
 /** nbd_put_data_chunk() - before @len bytes of data, which are at @offset */
-size_t nbd_put_data_chunk(uint8_t at[static NBD_DATA_CHUNK_LEN],
-			  uint16_t flags, uint64_t cookie, uint64_t offset,
-			  uint32_t len);
+size_t nbd_put_data_chunk(uint8_t at[static NBD_DATA_CHUNK_LEN], uint16_t flags,
+			  uint64_t cookie, uint64_t offset, uint32_t len);
 
 /** nbd_put_error_chunk() - the last chunk of a reply, without a text */
 size_t nbd_put_error_chunk(uint8_t at[static NBD_ERROR_CHUNK_LEN],
