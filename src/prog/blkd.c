@@ -84,8 +84,9 @@ static void end_too_late(struct loop_timer *timer)
 	struct blkd *blkd = container_of(timer, struct blkd, end_timer);
 
 	(void)blkd;
-	log_error(NULL, "requests did not end within %d s: a store hangs; "
-			"ending without them",
+	log_error(NULL,
+		  "requests did not end within %d s: a store hangs; "
+		  "ending without them",
 		  CONFIG_DRAIN_MS / 1000);
 	/* The kernel and the workers still hold buffers of ours: there is no
 	 * orderly way out. */
@@ -182,8 +183,8 @@ static int begin_serving(struct blkd *blkd, struct why *w)
 		return err;
 	blkd->is_serving = true;
 	sd_notify("READY=1");
-	log_info(NULL, "serving %zu disk%s after %.1f ms",
-		 blkd->config->ndisks, blkd->config->ndisks == 1 ? "" : "s",
+	log_info(NULL, "serving %zu disk%s after %.1f ms", blkd->config->ndisks,
+		 blkd->config->ndisks == 1 ? "" : "s",
 		 (double)(clock_ns() - blkd->start_ns) / NS_PER_MS);
 	background_ready();
 	return 0;
@@ -221,8 +222,8 @@ static int open_disks(struct blkd *blkd, struct start *start, struct why *w)
 		int err;
 
 		start->waiting++;
-		err = disk_add(blkd, &config->disks[i], false, on_opened,
-			       start, NULL, w);
+		err = disk_add(blkd, &config->disks[i], false, on_opened, start,
+			       NULL, w);
 		if (err < 0)
 			return err;
 	}
@@ -244,8 +245,8 @@ static int make_creds(struct blkd *blkd, struct why *w)
 	if (config->tls_psk)
 		return nbd_creds_new_psk(config->tls_psk, &blkd->creds, w);
 	if (config->tls_certs)
-		return nbd_creds_new_x509(config->tls_certs,
-					  config->tls_verify, &blkd->creds, w);
+		return nbd_creds_new_x509(config->tls_certs, config->tls_verify,
+					  &blkd->creds, w);
 	return 0;
 }
 

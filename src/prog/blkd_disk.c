@@ -118,8 +118,8 @@ static void disk_open(struct work *work)
 	struct disk *disk = container_of(work, struct disk, work);
 
 	disk->why = (struct why){0};
-	disk->err = stack_open(disk->blkd, &disk->spec, &disk->stack,
-			       &disk->why);
+	disk->err =
+		stack_open(disk->blkd, &disk->spec, &disk->stack, &disk->why);
 }
 
 static void begin_opening(struct disk *disk)

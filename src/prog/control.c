@@ -135,10 +135,9 @@ void control_fail(struct control_conn *conn, int err, const struct why *w)
 {
 	const char *code = strerrorname_np(-err);
 
-	control_answer(conn,
-		       json_pack("{s:b, s:s, s:s}", "ok", 0, "error",
-				 w && *w->text ? w->text : strerror(-err),
-				 "code", code ? code : "EIO"));
+	control_answer(conn, json_pack("{s:b, s:s, s:s}", "ok", 0, "error",
+				       w && *w->text ? w->text : strerror(-err),
+				       "code", code ? code : "EIO"));
 }
 
 /* ---- requests ---- */
@@ -263,10 +262,10 @@ int control_new(struct blkd *blkd, const char *path, int fd,
 	loop_watch_init(blkd->loop, &control->watch, on_listen);
 	if (fd < 0) {
 		control->path = strdup(path);
-		err = control->path ? socket_listen_unix(path,
-							 CONTROL_SOCKET_MODE,
-							 &control->fd, w)
-				    : -ENOMEM;
+		err = control->path
+			      ? socket_listen_unix(path, CONTROL_SOCKET_MODE,
+						   &control->fd, w)
+			      : -ENOMEM;
 	}
 	if (err < 0) {
 		free(control->path);
@@ -312,8 +311,8 @@ struct control *control_free(struct control *control)
 		return NULL;
 	control_stop(control);
 	while (!list_is_empty(&control->conns))
-		conn_close(list_first(&control->conns, struct control_conn,
-				      list));
+		conn_close(
+			list_first(&control->conns, struct control_conn, list));
 	cleanup_fd(&control->fd);
 	if (control->path)
 		(void)unlink(control->path);

@@ -140,8 +140,7 @@ struct registry *registry_free(struct registry *registry)
 	return NULL;
 }
 
-json_t *registry_list(const struct registry *registry,
-		      enum registry_kind kind)
+json_t *registry_list(const struct registry *registry, enum registry_kind kind)
 {
 	return json_object_get(registry->root, kind_names[kind]);
 }

@@ -46,12 +46,11 @@ int registry_load(const char *path, struct registry **ret, struct why *why)
 struct registry *registry_free(struct registry *registry);
 
 /** registry_list() - the array of all objects of @kind; borrowed */
-json_t *registry_list(const struct registry *registry,
-		      enum registry_kind kind);
+json_t *registry_list(const struct registry *registry, enum registry_kind kind);
 
 /** registry_find() - by name; borrowed; NULL: there is none */
-json_t *registry_find(const struct registry *registry,
-		      enum registry_kind kind, const char *name);
+json_t *registry_find(const struct registry *registry, enum registry_kind kind,
+		      const char *name);
 
 /** registry_put() - add @object, which is consumed, or replace its namesake */
 int registry_put(struct registry *registry, enum registry_kind kind,

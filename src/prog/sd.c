@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 
-#define FDS_MAX 64
+#define FDS_MAX	       64
 #define NAME_MAX_BYTES 64
 
 static char names[FDS_MAX][NAME_MAX_BYTES];

@@ -55,8 +55,7 @@ static void remove_stale(const char *path)
 	cleanup_fd(&fd);
 }
 
-int socket_listen_unix(const char *path, unsigned mode, int *ret,
-		       struct why *w)
+int socket_listen_unix(const char *path, unsigned mode, int *ret, struct why *w)
 {
 	CLEANUP(cleanup_fd) int fd = -1;
 	struct sockaddr_un un;
@@ -81,8 +80,9 @@ int socket_listen_unix(const char *path, unsigned mode, int *ret,
 
 static int listen_at(const struct addrinfo *ai, int *ret)
 {
-	CLEANUP(cleanup_fd) int fd = socket(
-		ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, ai->ai_protocol);
+	CLEANUP(cleanup_fd)
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC,
+			ai->ai_protocol);
 	int one = 1;
 
 	if (fd < 0)
