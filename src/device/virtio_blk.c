@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/iov.h"
 #include "wire/bytes.h"
 
 #define SECTOR 512u
@@ -159,15 +160,7 @@ int virtio_blk_write_config(struct virtio_blk *dev, uint32_t offset,
 /* Copy @len bytes from the start of the buffers to read. */
 static void copy_out(const struct virtio_blk_req *r, void *to, size_t len)
 {
-	uint8_t *p = to;
-
-	for (int i = 0; len; i++) {
-		size_t n = min_u64(len, r->iov[i].iov_len);
-
-		memcpy(p, r->iov[i].iov_base, n);
-		p += n;
-		len -= n;
-	}
+	iov_get(r->iov, r->chain.nread, 0, to, len);
 	__atomic_signal_fence(__ATOMIC_ACQ_REL); /* it is a copy from here */
 }
 
@@ -332,17 +325,10 @@ static void start_ranges(struct virtio_blk_req *r, enum blk_op op,
 
 static void get_id(struct virtio_blk_req *r)
 {
-	const struct iovec *iov = r->in;
-	uint32_t len = (uint32_t)min_u64(r->chain.write_len, VIRTIO_BLK_ID_LEN);
-	uint32_t at = 0;
+	uint64_t len = min_u64(r->chain.write_len, VIRTIO_BLK_ID_LEN);
 
-	for (; at < len; iov++) {
-		size_t n = min_u64(len - at, iov->iov_len);
-
-		memcpy(iov->iov_base, r->dev->serial + at, n);
-		at += (uint32_t)n;
-	}
-	r->written = len;
+	iov_put(r->in, r->chain.nwrite, 0, r->dev->serial, len);
+	r->written = (uint32_t)len;
 	finish(r, 0);
 }
 
