@@ -7,6 +7,7 @@
  * all answers and hangs up. Whatever it sent, the connection must end.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -40,10 +41,14 @@ static void set_again(struct loop_task *task)
 	loop_defer(loop, task);
 }
 
-static void check(bool ok)
+#define check(ok) check_at(ok, __LINE__)
+
+static void check_at(bool ok, int line)
 {
-	if (!ok)
-		abort();
+	if (ok)
+		return;
+	fprintf(stderr, "line %d: %s\n", line, strerror(errno));
+	abort();
 }
 
 static void set_up(void)
@@ -105,6 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t in[1 << 20], out[INPUT_MAX + 4096];
 	size_t len, did = 0;
+	bool is_shut = false;
 	int fds[2];
 
 	if (!size || size > INPUT_MAX)
@@ -121,15 +127,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(!nbd_server_connect(server, fds[0], fds[0]));
 	for (int i = 0; !is_idle; i++) {
 		check(i < TURNS_MAX);
-		if (did < len) {
+		if (!is_shut) {
 			ssize_t n = send(fds[1], out + did, len - did,
 					 MSG_NOSIGNAL);
 
-			if (n > 0)
+			if (n >= 0)
 				did += (size_t)n;
 			else if (errno != EAGAIN)
 				did = len;
-			if (did == len)
+			is_shut = did == len;
+			if (is_shut)
 				(void)shutdown(fds[1], SHUT_WR);
 		}
 		while (recv(fds[1], in, sizeof(in), 0) > 0)
