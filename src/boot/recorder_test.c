@@ -132,6 +132,7 @@ static void settles_when_little_new_comes(void)
 	assert(second(r, &now, 100000, 1000) == BOOT_SETTLED);
 	assert((int)count(r) == s);
 	assert(recorder_end(r, BOOT_CLOSED, now) == BOOT_SETTLED);
+	assert(recorder_end(r, BOOT_SETTLED, now) == BOOT_SETTLED);
 	recorder_free(r);
 }
 
