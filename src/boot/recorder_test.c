@@ -152,6 +152,21 @@ static void a_short_boot_settles_soon(void)
 	recorder_free(r);
 }
 
+static void nothing_settles_too_early(void)
+{
+	struct recorder_limits limits = recorder_default_limits;
+	struct recorder *r = NULL;
+	uint64_t now = START;
+
+	limits.settle_ns = NS_PER_S / 4;
+	assert(recorder_new(1 * GIB, &limits, START, &r) == 0);
+	recorder_read(r, 0, 10 * MIB, now);
+	for (int s = 0; s < 4; s++)
+		assert(!recorder_check(r, now += NS_PER_S));
+	assert(recorder_check(r, now += NS_PER_S) == BOOT_SETTLED);
+	recorder_free(r);
+}
+
 /*
  * As the trace of a Debian guest without virtualization hardware: firmware and
  * boot loader read for 7 s, the kernel unpacks itself for 18 s, then the boot
@@ -247,6 +262,7 @@ int main(void)
 	a_large_image_costs_nothing();
 	settles_when_little_new_comes();
 	a_short_boot_settles_soon();
+	nothing_settles_too_early();
 	waits_out_a_pause();
 	firmware_alone_is_no_boot();
 	ends_at_the_caps();
