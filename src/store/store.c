@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/why.h"
 #include "store/file.h"
+#include "store/nbd.h"
 #include "wire/address.h"
 
 /**
@@ -34,7 +35,8 @@ static int open_file(struct loop *loop, const char *address, unsigned flags,
 }
 
 static const struct kind kinds[] = {
-	{"file", open_file},
+	{"file", open_file},	{"nbd", nbd_open},	 {"nbds", nbd_open},
+	{"nbd+unix", nbd_open}, {"nbds+unix", nbd_open},
 };
 
 int store_open(struct loop *loop, const char *address, unsigned flags,
