@@ -8,6 +8,8 @@ import subprocess
 import time
 
 SERVE = os.environ["NBD_SERVE"]
+# Under AddressSanitizer, freed memory is kept for a while: not much of it.
+os.environ["ASAN_OPTIONS"] = "quarantine_size_mb=16"
 
 OPTION_MAGIC = b"IHAVEOPT"
 ACK, SERVER, INFO, META = 1, 2, 3, 4
@@ -34,10 +36,13 @@ class Serve:
         for _ in range(500):
             with socket.socket(socket.AF_UNIX) as s:
                 if s.connect_ex(self.sock) == 0:
-                    return self
+                    break
             assert self.popen.poll() is None, "nbd_serve has died"
             time.sleep(0.01)
-        raise AssertionError("nbd_serve does not listen")
+        else:
+            raise AssertionError("nbd_serve does not listen")
+        time.sleep(0.02)  # it has noticed that we only looked
+        return self
 
     def __exit__(self, kind, value, trace):
         if kind:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NBD door over TLS, with keys and with certificates."""
 import random
+import socket
 import subprocess
 
 import pytest
@@ -130,7 +131,9 @@ def test_clients_that_vanish_over_tls(tmp_path, keys, disk):
 
 
 def test_certificates(tmp_path, certificates, disk):
-    port = "10911"
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = str(s.getsockname()[1])
     with Serve(tmp_path, f"disk={disk}", args=[
             "-x", certificates, "-v", "-R", "-l", port]) as door:
         uri = f"nbds://localhost:{port}/disk?tls-certificates={certificates}"
