@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/array.h"
 
@@ -89,4 +90,29 @@ uint32_t boot_map_extent_blocks(const struct boot_map *map, uint32_t i)
 	assert(i < map->nextents);
 	return (uint32_t)min_u64(BOOT_EXTENT_BLOCKS,
 				 map->nblocks - i * BOOT_EXTENT_BLOCKS);
+}
+
+static void *memdup(const void *from, size_t len)
+{
+	void *to = malloc(len ? len : 1);
+
+	return to ? memcpy(to, from, len) : NULL;
+}
+
+struct boot_map *boot_map_copy(const struct boot_map *map)
+{
+	struct boot_map *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return NULL;
+	*copy = *map;
+	copy->runs = memdup(map->runs, map->nruns * sizeof(*map->runs));
+	copy->batches =
+		memdup(map->batches, map->nbatches * sizeof(*map->batches));
+	copy->extents =
+		memdup(map->extents, map->nextents * sizeof(*map->extents));
+	copy->seen = memdup(map->seen, map->nblocks);
+	if (!copy->runs || !copy->batches || !copy->extents || !copy->seen)
+		return boot_map_free(copy);
+	return copy;
 }

@@ -107,6 +107,9 @@ struct boot_map {
 /** boot_map_free() - @map may be NULL or half made. Return: NULL. */
 struct boot_map *boot_map_free(struct boot_map *map);
 
+/** boot_map_copy() - Return: boot_map_free() it; NULL without memory. */
+struct boot_map *boot_map_copy(const struct boot_map *map);
+
 /**
  * boot_map_find() - the rank of a block
  * @block:	number of the block in the image

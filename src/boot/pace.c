@@ -2,11 +2,12 @@
 /*
  * pace.c - how much prefetch may be in flight, so that nobody waits for it
  *
- * The throughput is measured over spans of a window's worth of bytes each, and
- * the window probes. At first each extent adds its own length, so the window
- * doubles per span, until that brings next to nothing; later each adds an
- * eighth of it. If a wider span brought no more bytes per second, the window
- * goes back to what it was and rests for some spans.
+ * The throughput is measured over spans. At first a span is a window's worth of
+ * bytes, and the window doubles per span, until that brings next to nothing.
+ * Later it is two windows' worth, since a window comes in a burst per round
+ * trip. The window rests for some spans, then a step is tried: the span in
+ * which it is made does not count, the one after tells whether it brought more
+ * bytes per second. If not, the step is taken back.
  *
  * Two things make it smaller, at most once per the time that its bytes take:
  * demand reads that take longer than without prefetch, and a queue (the window
@@ -23,7 +24,7 @@
 
 #define WINDOW_START (4 * MIB)
 #define LOCAL_MAX    (16 * MIB)
-#define NETWORK_MAX  (64 * MIB)
+#define NETWORK_MAX  (32 * MIB)
 #define WINDOW_MIN   (1 * MIB)
 /* No queue is too long below this: one extent comes while one is asked for. */
 #define QUEUE_LEAST (2 * MIB)
@@ -31,7 +32,8 @@
 #define IDLE_LEAST 8u /* samples that make a percentile worth something */
 #define BUSY_LEAST 8u
 #define QUEUE_NS   (50 * NS_PER_MS) /* beside twice the store's latency */
-#define REST_SPANS 8u
+#define STEP	   (1 * MIB)
+#define REST_SPANS 2u
 #define USELESS	   10000u /* reads without a hit: BootCache's number */
 
 void pace_init(struct pace *pace, bool is_network)
@@ -93,6 +95,7 @@ static void halve(struct pace *pace, uint64_t now_ns)
 	pace->span_window = pace->window;
 	pace->halved_ns = now_ns;
 	pace->is_starting = false;
+	pace->tried = 0;
 	pace->rest = REST_SPANS;
 	pace->nbusy = 0; /* those were of the wider window */
 }
@@ -133,42 +136,66 @@ void pace_demand(struct pace *pace, uint64_t latency_ns, uint64_t in_flight,
 		halve(pace, now_ns);
 }
 
-/* A span has ended, at @rate bytes per second: was it worth its window? */
+/*
+ * Did the rate rise by at least a quarter of what the window rose by? Less is
+ * the noise of the measure, and a longer queue for nothing.
+ */
+static bool was_worth_it(const struct pace *pace, uint64_t rate)
+{
+	double wider = (double)pace->window / (double)pace->span_window - 1;
+
+	return (double)rate >= (double)pace->span_rate * (1 + wider / 4);
+}
+
+/* A span has ended, at @rate bytes per second. */
 static void end_span(struct pace *pace, uint64_t rate)
 {
-	bool was_wider = pace->window > pace->span_window;
-	/* A doubled window should bring a quarter more, another 3 %. */
-	uint64_t enough = pace->span_rate +
-			  pace->span_rate / (pace->is_starting ? 4 : 32);
-
+	pace->bytes_per_s =
+		pace->bytes_per_s ? (pace->bytes_per_s + rate) / 2 : rate;
 	if (pace->rest) {
 		pace->rest--;
-	} else if (was_wider && pace->span_rate && rate < enough) {
-		pace->window = pace->span_window;
-		pace->is_starting = false;
+	} else if (pace->is_starting) {
+		if (pace->window > pace->span_window && pace->span_rate &&
+		    !was_worth_it(pace, rate)) {
+			pace->window = pace->span_window;
+			pace->is_starting = false;
+			pace->rest = REST_SPANS;
+		}
+	} else if (!pace->tried) {
+		pace->tried = 1;
+		pace->span_rate = rate;
+		pace->span_window = pace->window;
+		pace->window = min_u64(pace->window + STEP, pace->window_max);
+		return; /* what it was before the step stays in span_ */
+	} else if (pace->tried++ == 1) {
+		return;
+	} else {
+		if (!was_worth_it(pace, rate))
+			pace->window = pace->span_window;
+		pace->tried = 0;
 		pace->rest = REST_SPANS;
 	}
 	pace->span_window = pace->window;
 	pace->span_rate = rate;
-	pace->bytes_per_s = smooth(pace->bytes_per_s, rate);
 }
 
 /* Is the window more than the store can send in the time that one may wait? */
 static bool is_queue_long(const struct pace *pace)
 {
+	/* One slow span is a hiccup of the store; the smoothed lags behind. */
+	uint64_t rate = max_u64(pace->span_rate, pace->bytes_per_s);
 	uint64_t latency_ns =
 		pace->latency_ns ? pace->latency_ns : pace->best_extent_ns;
 
-	return pace->window > QUEUE_LEAST &&
-	       pace->window * NS_PER_S / max_u64(pace->span_rate, 1) >
-		       QUEUE_NS + 2 * latency_ns;
+	return rate && pace->window > QUEUE_LEAST &&
+	       pace->window * NS_PER_S / rate > QUEUE_NS + 2 * latency_ns;
 }
 
 void pace_prefetched(struct pace *pace, uint64_t len, uint64_t latency_ns,
 		     uint64_t now_ns)
 {
 	uint64_t asked_ns = now_ns - min_u64(latency_ns, now_ns);
-	uint64_t span_ns;
+	uint64_t span_ns, enough;
 
 	/* Nothing was on its way before this one: the pause does not count. */
 	if (asked_ns > pace->came_ns) {
@@ -179,12 +206,11 @@ void pace_prefetched(struct pace *pace, uint64_t len, uint64_t latency_ns,
 	pace->span_bytes += len;
 	if (!pace->best_extent_ns || latency_ns < pace->best_extent_ns)
 		pace->best_extent_ns = latency_ns;
-	if (!pace->rest)
-		pace->window = min_u64(
-			pace->window + (pace->is_starting ? len : len / 8),
-			pace->window_max);
+	if (pace->is_starting)
+		pace->window = min_u64(pace->window + len, pace->window_max);
 	span_ns = now_ns - pace->span_start_ns;
-	if (pace->span_bytes < pace->span_window || !span_ns)
+	enough = pace->is_starting ? pace->span_window : 2 * pace->window;
+	if (pace->span_bytes < enough || !span_ns)
 		return;
 	end_span(pace, (uint64_t)((double)pace->span_bytes * (double)NS_PER_S /
 				  (double)span_ns));

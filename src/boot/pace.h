@@ -36,6 +36,7 @@ struct pace {
 	uint64_t came_ns; /* when the last extent came */
 	uint64_t span_window; /* the window when the span began */
 	uint64_t span_rate; /* bytes per second of the span before */
+	uint32_t tried; /* spans since a step was made; 0: none is on trial */
 	uint32_t rest; /* spans for which the window does not grow */
 	bool is_starting; /* it doubles per span, until that brings nothing */
 	/* Demand latencies: without prefetch in flight, and with. */

@@ -8,43 +8,51 @@
 #include "base/array.h"
 #include "base/why.h"
 #include "store/file.h"
+#include "store/nbd.h"
+#include "wire/address.h"
 
 /**
  * struct kind - a kind of store
- * @scheme:	what its addresses begin with, "://" left out
- * @skip_scheme: @open is given what comes after "SCHEME://"
+ * @scheme:	what its addresses begin with
  * @open:	as store_open()
  */
 struct kind {
 	const char *scheme;
-	int skip_scheme;
 	int (*open)(struct loop *loop, const char *address, unsigned flags,
 		    struct store_version *version, struct blk **ret,
 		    struct why *why);
 };
 
+static int open_file(struct loop *loop, const char *address, unsigned flags,
+		     struct store_version *version, struct blk **ret,
+		     struct why *w)
+{
+	char path[ADDRESS_MAX];
+
+	if (address_path(address, path) < 0)
+		return why(w, -EINVAL, "%s: want file:///PATH", address);
+	return file_open(loop, path, flags, version, ret, w);
+}
+
 static const struct kind kinds[] = {
-	{"file", 1, file_open},
+	{"file", open_file},	{"nbd", nbd_open},	 {"nbds", nbd_open},
+	{"nbd+unix", nbd_open}, {"nbds+unix", nbd_open},
 };
 
 int store_open(struct loop *loop, const char *address, unsigned flags,
 	       struct store_version *version, struct blk **ret, struct why *w)
 {
-	const char *sep = strstr(address, "://");
+	char scheme[ADDRESS_SCHEME_MAX];
 
 	if (!*address)
 		return why(w, -EINVAL, "empty address");
-	if (!sep || *address == '/' || *address == '.')
+	if (address_scheme(address, scheme) < 0)
+		return why(w, -EINVAL, "%s: bad address", address);
+	if (!*scheme)
 		return file_open(loop, address, flags, version, ret, w);
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		size_t n = strlen(kinds[i].scheme);
-
-		if ((size_t)(sep - address) != n ||
-		    strncasecmp(address, kinds[i].scheme, n) != 0)
-			continue;
-		return kinds[i].open(loop,
-				     kinds[i].skip_scheme ? sep + 3 : address,
-				     flags, version, ret, w);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(scheme, kinds[i].scheme))
+			return kinds[i].open(loop, address, flags, version, ret,
+					     w);
 	return why(w, -EINVAL, "%s: no store is addressed like this", address);
 }
