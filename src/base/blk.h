@@ -84,6 +84,7 @@ struct blk_extent {
  * @nextents:	BLK_STATUS: how many fit; at the end how many were filled
  * @done:	called once, with 0 or a negative errno; frees or reuses @req
  * @owner:	the caller's own; no layer reads it
+ * @next:	a layer that has to let @req wait links its queue with this
  */
 struct blk_req {
 	enum blk_op op;
@@ -96,6 +97,7 @@ struct blk_req {
 	struct blk_extent *extents;
 	void (*done)(struct blk_req *req, int res);
 	void *owner;
+	struct blk_req *next;
 };
 
 /**

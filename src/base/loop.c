@@ -16,6 +16,7 @@ struct loop {
 	struct io_uring ring;
 	struct list tasks; /* of struct loop_task */
 	struct list timers; /* of struct loop_timer, the soonest first */
+	unsigned leaving; /* watches on their way to @released */
 	bool is_stopped;
 };
 
@@ -56,6 +57,8 @@ struct loop *loop_free(struct loop *loop)
 		return NULL;
 	assert(list_is_empty(&loop->tasks));
 	assert(list_is_empty(&loop->timers));
+	while (loop->leaving && loop_turn(loop) == 0)
+		continue;
 	io_uring_queue_exit(&loop->ring);
 	free(loop);
 	return NULL;
@@ -242,6 +245,11 @@ static void watch_done(struct loop_op *op, int res, uint32_t cqe_flags)
 
 	(void)cqe_flags;
 	watch->is_in_flight = false;
+	if (watch->released) {
+		watch->loop->leaving--;
+		watch->released(watch);
+		return;
+	}
 	if (watch->again_fd >= 0) { /* cancelled, then set anew */
 		watch_arm(watch, watch->again_fd, watch->again_events);
 		return;
@@ -281,4 +289,16 @@ void loop_watch_cancel(struct loop_watch *watch)
 		loop_cancel(watch->loop, &watch->op);
 	watch->again_fd = -1;
 	watch->is_set = false;
+}
+
+void loop_watch_release(struct loop_watch *watch,
+			void (*released)(struct loop_watch *))
+{
+	loop_watch_cancel(watch);
+	if (!watch->is_in_flight) {
+		released(watch);
+		return;
+	}
+	watch->released = released;
+	watch->loop->leaving++;
 }

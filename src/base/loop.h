@@ -66,6 +66,7 @@ struct loop_watch {
 	bool is_in_flight; /* the kernel still has the op */
 	int again_fd; /* set again while in flight: poll this next; or -1 */
 	unsigned again_events;
+	void (*released)(struct loop_watch *watch);
 };
 
 /**
@@ -78,7 +79,10 @@ struct loop_watch {
 int loop_new(struct loop **ret, struct why *why)
 	__attribute__((warn_unused_result));
 
-/** loop_free() - nothing may be in flight or set. Return: NULL. */
+/**
+ * loop_free() - nothing may be in flight or set, but watches that are being
+ * released: it waits for those. Return: NULL.
+ */
 struct loop *loop_free(struct loop *loop);
 
 /** loop_run() - turn until loop_stop(). Return: 0, or what the ring said. */
@@ -139,5 +143,14 @@ void loop_watch_set(struct loop_watch *watch, int fd, unsigned events);
  * !watch->is_in_flight, after more turns.
  */
 void loop_watch_cancel(struct loop_watch *watch);
+
+/**
+ * loop_watch_release() - no more calls, and tell when @watch can be freed
+ * @released:	called once, at once or in a later turn, when the kernel has
+ *		let go of @watch; may free it. The descriptor may be closed
+ *		before.
+ */
+void loop_watch_release(struct loop_watch *watch,
+			void (*released)(struct loop_watch *watch));
 
 #endif

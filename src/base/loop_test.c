@@ -3,6 +3,7 @@
 #undef NDEBUG
 #include <assert.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -95,6 +96,35 @@ static void watches_a_descriptor(void)
 	}
 }
 
+static void on_released(struct loop_watch *watch)
+{
+	note('g');
+	free(watch);
+}
+
+static void lets_go_of_a_watch(void)
+{
+	struct loop_watch *watch = malloc(sizeof(*watch));
+	int fd[2];
+
+	memset(trace, 0, sizeof(trace));
+	assert(watch && pipe(fd) == 0);
+	loop_watch_init(loop, watch, on_ready);
+	loop_watch_set(watch, fd[0], POLLIN);
+	loop_watch_release(watch, on_released);
+	assert(!strcmp(trace, "")); /* the kernel still has it */
+	close(fd[0]);
+	close(fd[1]);
+	loop = loop_free(loop);
+	assert(!strcmp(trace, "g"));
+
+	watch = malloc(sizeof(*watch));
+	assert(watch && loop_new(&loop, NULL) == 0);
+	loop_watch_init(loop, watch, on_ready);
+	loop_watch_release(watch, on_released);
+	assert(!strcmp(trace, "gg"));
+}
+
 struct job {
 	struct work work;
 	int in, out;
@@ -140,6 +170,7 @@ int main(void)
 	assert(loop_new(&loop, NULL) == 0);
 	runs_timers_in_order_of_time();
 	watches_a_descriptor();
+	lets_go_of_a_watch();
 	does_work_elsewhere();
 	loop_free(loop);
 	return 0;

@@ -2,11 +2,10 @@
 /*
  * store.h - open where blocks rest, by address
  *
- *	/srv/a.img, file:///srv/a.img		file, NFS
- *store/file nbd://HOST[:PORT]/EXPORT, nbds://...	NBD over TCP
- *store/nbd nbd+unix:///EXPORT?socket=PATH		NBD over a unix socket
- *store/nbd http://..., https://...			range requests
- *store/http
+ *	/srv/a.img, file:///srv/a.img		file, NFS: store/file.h
+ *	nbd://HOST[:PORT]/EXPORT, nbds://...	NBD over TCP: store/nbd.h
+ *	nbd+unix:///EXPORT?socket=PATH		NBD over a unix socket
+ *	http://..., https://...			range requests: store/http.h
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
