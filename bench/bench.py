@@ -12,6 +12,7 @@ systems take turns, so that what else the machine does falls on all alike.
 """
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -34,6 +35,7 @@ STORES = {"1ms": {"delay_ms": 1}, "5ms": {"delay_ms": 5},
           "10ms": {"delay_ms": 10}, "20ms": {"delay_ms": 20},
           "200Mbit": {"mbit": 200}}
 MIB = 1 << 20
+ROOST = lab.BUILD / "src" / "prog" / "roost-blkd"
 
 
 class Bench:
@@ -81,8 +83,8 @@ class Bench:
             ("roost first", ["cold"],
              lambda w, s: peers.Roost(w, s, IMAGE, s.dir), False),
             ("roost", ["second", "warm"],
-             lambda w, s: peers.Roost(w, s, IMAGE, s.dir), True)]
-        have_roost = (lab.BUILD / "src/prog/roost-blkd").exists()
+             lambda w, s: peers.Roost(w, s, IMAGE, w.dir), True)]
+        have_roost = ROOST.exists()
         return [x for x in every
                 if x[0] in wanted and self.wants(x[0]) and
                 (have_roost or not x[0].startswith("roost"))]
@@ -255,6 +257,106 @@ class Bench:
                                              needs, run)
 
 
+    # -- the doors, over hot data
+
+    def doors(self, w, data):
+        """(name, process that serves @data, socket) over NBD."""
+        def serve(name, *args):
+            p = w.start(name, *args)
+            p.wait_socket(sock)
+            return name, p, sock
+
+        sock = w.path("nbdkit.sock")
+        yield serve("nbdkit", "nbdkit", "-f", "-r", "-U", sock, "file", data)
+        sock = w.path("qemu-nbd.sock")
+        yield serve("qemu-nbd", "qemu-nbd", "-r", "-k", sock, "-f", "raw",
+                    "--aio=io_uring", "--shared=8", "--persistent", data)
+        if ROOST.exists():
+            sock = w.path("roost.sock")
+            yield serve("roost", ROOST, "--foreground", "--listen",
+                        f"unix:{sock}", "--control", w.path("control"),
+                        "--disk", f"disk={data},ro")
+
+    def vhost_doors(self, w, data):
+        def serve(name, *args):
+            p = w.start(name, *args)
+            p.wait_file(sock)
+            return name, p, sock
+
+        sock = w.path("qsd.sock")
+        yield serve("qemu-storage-daemon", "qemu-storage-daemon", "--blockdev",
+                    f"driver=file,node-name=file,filename={data},aio=io_uring",
+                    "--export", "type=vhost-user-blk,id=export,node-name=file,"
+                    f"addr.type=unix,addr.path={sock},writable=off")
+        if ROOST.exists():
+            sock = w.path("roost.sock")
+            yield serve("roost", ROOST, "--foreground", "--listen",
+                        f"vhost-user:{sock}", "--control", w.path("control"),
+                        "--disk", f"disk={data},ro")
+
+    def load(self, group, name, run, peer, prefix, args):
+        """One run of a load generator: a row for each line it prints."""
+        for line in lab.run(*args, timeout=120).splitlines():
+            mode, *pairs = line.split()
+            v = dict(x.split("=") for x in pairs)
+            cpu = float(v.get("cpu_us") or v["us_cpu"])
+            self.note(f"{group} {prefix}{mode} speed", name, run,
+                      float(v["iops"]), "requests/s", peer)
+            self.note(f"{group} {prefix}{mode} CPU", name, run, cpu,
+                      "us/request", peer)
+            print(f"{group} {prefix + mode:16} {name:20} {v['iops']:>7} "
+                  f"requests/s, {cpu:6.2f} us of CPU each", flush=True)
+
+    @contextlib.contextmanager
+    def hot_file(self):
+        with lab.Lab() as w:
+            data = w.path("hot.raw")
+            with open(data, "wb") as f:
+                for _ in range(64):
+                    f.write(os.urandom(4 * MIB))
+            yield w, data
+
+    def raw(self, runs, seconds):
+        with self.hot_file() as (w, data):
+            servers = list(self.doors(w, data))
+            program = lab.BUILD / "bench" / "nbd_raw"
+            for run, (client, prefix), mode, (name, p, sock) in \
+                    itertools.product(range(runs),
+                                      (("libnbd", ""), ("batch", "fast-")),
+                                      ("qd1", "qd32", "two", "seq"), servers):
+                export = ["-e", "disk"] if name == "roost" else []
+                with self.attempt(f"raw {name}"):
+                    self.load("raw", name, run, "nbdkit", prefix, [
+                        program, "-c", client, "-p", p.popen.pid, "-t",
+                        seconds, *export, sock, mode])
+
+    def vhost(self, runs, seconds):
+        program = lab.BUILD / "bench" / "vhost_raw"
+        if not program.exists():
+            return
+        with self.hot_file() as (w, data):
+            servers = list(self.vhost_doors(w, data))
+            for run in range(runs):
+                for name, p, sock in servers:
+                    with self.attempt(f"vhost {name}"):
+                        self.load("vhost", name, run, "qemu-storage-daemon",
+                                  "", [program, sock, p.popen.pid, seconds])
+
+    def daemon(self, runs):
+        """What the daemon itself costs: memory, and time until it serves."""
+        if not ROOST.exists():
+            return
+        for run in range(runs):
+            with self.hot_file() as (w, data), self.attempt("daemon"):
+                _, p, sock = list(self.doors(w, data))[-1]
+                ready = time.monotonic() - p.started
+                self.note("daemon start", "roost", run, ready * 1000, "ms", "")
+                lab.run(lab.BUILD / "bench" / "nbd_raw", "-t", 1, "-e", "disk",
+                        sock, "qd32")
+                self.note("daemon memory", "roost", run, p.memory() / MIB,
+                          "MiB", "")
+
+
 def main():
     parser = argparse.ArgumentParser(description="Roost and its peers")
     parser.add_argument("--quick", action="store_true",
@@ -294,6 +396,11 @@ def main():
 def quick(bench, groups, runs):
     if "clones" in groups:
         bench.clones(["5ms"], [1, 64], ["P0", "P1", "P5", "roost"], runs or 2)
+    if "raw" in groups:
+        bench.raw(runs or 1, 2)
+        bench.daemon(1)
+    if "vhost" in groups:
+        bench.vhost(runs or 1, 2)
     if "boot" in groups:
         bench.boot(["5ms"], ["P0", "P4", "roost first", "roost"], runs or 1)
 
@@ -303,6 +410,11 @@ def everything(bench, groups, runs):
         bench.clones(["1ms", "5ms", "200Mbit"], [1, 8, 32, 64],
                      ["P0", "P1", "P4", "P5", "roost first", "roost"],
                      runs or 3)
+    if "raw" in groups:
+        bench.raw(runs or 5, 3)
+        bench.daemon(runs or 5)
+    if "vhost" in groups:
+        bench.vhost(runs or 5, 3)
     if "boot" in groups:
         bench.boot(["5ms", "10ms", "20ms"],
                    ["P0", "P1", "P4", "P5", "P6", "roost first", "roost"],

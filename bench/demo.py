@@ -39,10 +39,13 @@ def main():
         directory = w.path("store")
         directory.mkdir()
         (directory / IMAGE).symlink_to(image / IMAGE)
+        # Another host has nothing but the store's address.
+        other = w.path("other-host")
+        other.mkdir()
         for name, make in (
                 ("direct", lambda s: peers.Peer(w, s, IMAGE)),
                 ("first", lambda s: peers.Roost(w, s, IMAGE, directory)),
-                ("second", lambda s: peers.Roost(w, s, IMAGE, directory))):
+                ("second", lambda s: peers.Roost(w, s, IMAGE, other))):
             print(f"demo: booting twice: {name}, and from local RAM beside it",
                   flush=True)
             store = slowstore.Store(w, directory, delay_ms=DELAY_MS)

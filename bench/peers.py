@@ -142,8 +142,9 @@ class QemuVhost(QemuCopyOnRead):
 
 
 class Roost(Peer):
-    """boot: the store's directory, where map and segment rest beside the image
-    and are read through the store; None for a daemon that learns nothing."""
+    """boot: the directory that map and segment are written to: the store's own,
+    or another, so that only what the store serves is there to begin with. None
+    for a daemon that learns nothing."""
     name = "roost"
     title = "roost-blkd"
     has_cache = True

@@ -216,7 +216,7 @@ def goals(t):
     goal("NBD qd32: CPU per request / better of the two",
          over(t.value("raw qd32 CPU", "roost"),
               better(t, "raw qd32 CPU", ["nbdkit", "qemu-nbd"], True)), 0.5)
-    for what in ("qd1", "qd32", "seq"):
+    for what in ("rand4k-qd1", "rand4k-qd32", "seq128k-qd8"):
         goal(f"vhost-user-blk {what}: requests per second / "
              "qemu-storage-daemon",
              t.ratio(f"vhost {what} speed", "roost"), 1.2, False)
