@@ -10,6 +10,7 @@
 #define PROG_CONTROL_OPS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct control_conn;
 struct disk;
