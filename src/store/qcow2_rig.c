@@ -36,10 +36,9 @@ uint64_t rig_random(uint64_t n)
 
 const char *rig_tmp(void)
 {
-	const char *base = getenv("TMPDIR");
+	const char *base = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
 
-	(void)snprintf(folder, sizeof(folder), "%s/qcow2-test-XXXXXX",
-		       base ? base : "/tmp");
+	(void)snprintf(folder, sizeof(folder), "%s/qcow2-test-XXXXXX", base);
 	assert(mkdtemp(folder));
 	return folder;
 }
@@ -119,11 +118,15 @@ void rig_disk_lose(struct rig_disk *disk, const char *path)
 	assert(!ftruncate(fd, st.st_size));
 	copy_range(disk->stable, fd, 0, (uint64_t)st.st_size);
 	/* Each sector has reached the medium, or has not. */
-	for (unsigned i = 0; i < disk->nlost; i++)
-		for (uint64_t at = 0; at < disk->lost[i].len; at += 512)
+	for (unsigned i = 0; i < disk->nlost; i++) {
+		uint64_t len = disk->lost[i].len;
+		uint64_t piece = len > 16384 ? 4096 : 512;
+
+		for (uint64_t at = 0; at < len; at += piece)
 			if (rig_random(2))
 				mirror(disk->fd, fd, disk->lost[i].at + at,
-				       min_u64(512, disk->lost[i].len - at));
+				       min_u64(piece, len - at));
+	}
 	(void)close(fd);
 }
 
@@ -143,7 +146,10 @@ static int do_req(struct rig_disk *disk, struct blk_req *req)
 		return n == (ssize_t)req->len ? 0 : -EIO;
 	case BLK_WRITE:
 		n = pwritev(disk->fd, req->iov, req->niov, (off_t)at);
-		note_lost(disk, at, req->len);
+		if (req->flags & BLK_FUA)
+			mirror(disk->fd, disk->stable, at, req->len);
+		else
+			note_lost(disk, at, req->len);
 		return n == (ssize_t)req->len ? 0 : -EIO;
 	case BLK_DISCARD:
 	case BLK_ZERO:

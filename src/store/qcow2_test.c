@@ -481,8 +481,8 @@ int main(void)
 		agrees_with_an_array(300 * KIB + 512, 3 * MIB, 0, true, seed);
 		agrees_with_an_array(300 * KIB, 0, 0, false, seed);
 		/* Where one chunk ends and the next begins. */
-		agrees_with_an_array(GIB + MIB, GIB + 60 * KIB,
-				     GIB - 160 * KIB, true, seed);
+		agrees_with_an_array(GIB + MIB, GIB + 60 * KIB, GIB - 160 * KIB,
+				     true, seed);
 	}
 	ends_every_request_when_the_disk_fails();
 	free(ops);
