@@ -176,20 +176,29 @@ static void rig_submit(struct blk *blk, struct blk_req *req)
 		return;
 	}
 	assert(disk->nheld < RIG_HELD_MAX);
-	disk->held[disk->nheld++] = req;
+	disk->held[disk->nheld].is_done = false;
+	disk->held[disk->nheld++].req = req;
 }
 
 bool rig_disk_step(struct rig_disk *disk)
 {
 	struct blk_req *req;
 	unsigned i;
+	int res;
 
 	if (!disk->nheld)
 		return false;
 	i = (unsigned)rig_random(disk->nheld);
-	req = disk->held[i];
+	req = disk->held[i].req;
+	if (!disk->held[i].is_done) {
+		disk->held[i].res = do_req(disk, req);
+		disk->held[i].is_done = true;
+		if (rig_random(2)) /* nobody has heard of it yet */
+			return true;
+	}
+	res = disk->held[i].res;
 	disk->held[i] = disk->held[--disk->nheld];
-	blk_end(req, do_req(disk, req));
+	blk_end(req, res);
 	return true;
 }
 

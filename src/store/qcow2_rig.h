@@ -25,7 +25,11 @@ struct rig_disk {
 	int fd, stable;
 	bool is_held, is_volatile;
 	unsigned nheld;
-	struct blk_req *held[RIG_HELD_MAX];
+	struct {
+		struct blk_req *req;
+		bool is_done; /* but not ended yet */
+		int res;
+	} held[RIG_HELD_MAX];
 	unsigned fail_nth; /* from now on, 1 is the next; 0: none */
 	unsigned fail_op; /* only these are counted; BLK_OP_MAX: all */
 	int fail_err;
@@ -39,7 +43,8 @@ struct rig_disk {
 /** rig_disk_new() - over the file at @path; asserts that all goes well */
 struct rig_disk *rig_disk_new(const char *path);
 
-/** rig_disk_step() - do one of those held, any. Return: false: none is. */
+/** rig_disk_step() - do one of those held, any, or end it, or both. Return:
+ * false: none is held. */
 bool rig_disk_step(struct rig_disk *disk);
 
 /** rig_disk_lose() - write to @path what a power loss now might leave */
