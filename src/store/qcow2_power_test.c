@@ -24,7 +24,7 @@
 #define WINDOW	 (3 * MIB)
 #define NSECTORS ((unsigned)(WINDOW / SECTOR))
 #define NOPS	 6u
-#define ROUNDS	 60u
+#define ROUNDS	 50u
 
 struct sector {
 	bool may_be[256]; /* contents: this byte all over */
@@ -239,7 +239,7 @@ int main(void)
 	assert(ops);
 	(void)snprintf(path, sizeof(path), "%s/o.qcow2", tmp);
 	(void)snprintf(copy, sizeof(copy), "%s/c.qcow2", tmp);
-	for (unsigned seed = 1; seed <= 3; seed++) {
+	for (unsigned seed = 1; seed <= rig_seeds(); seed++) {
 		shows_no_bit_ahead_of_its_data(3 * MIB, 2 * MIB + SECTOR, 0,
 					       true, seed);
 		shows_no_bit_ahead_of_its_data(3 * MIB, 3 * MIB, 0, false,
@@ -247,7 +247,7 @@ int main(void)
 		shows_no_bit_ahead_of_its_data(GIB + 2 * MIB, GIB + 2 * MIB,
 					       GIB - 1100 * KIB, true, seed);
 	}
-	assert(checked == 9ull * ROUNDS * NSECTORS);
+	assert(checked == 3ull * rig_seeds() * ROUNDS * NSECTORS);
 	free(ops);
 	rig_tmp_remove();
 	return 0;

@@ -28,6 +28,13 @@ void rig_seed(uint64_t seed)
 	state = seed * 2654435761u + 1;
 }
 
+unsigned rig_seeds(void)
+{
+	const char *seeds = getenv("QCOW2_SEEDS");
+
+	return seeds ? (unsigned)strtoul(seeds, NULL, 10) : 1;
+}
+
 uint64_t rig_random(uint64_t n)
 {
 	state = state * 6364136223846793005u + 1442695040888963407u;

@@ -62,6 +62,9 @@ void rig_copy(const char *from, const char *to);
 uint64_t rig_random(uint64_t n);
 void rig_seed(uint64_t seed);
 
+/** rig_seeds() - how many to try: QCOW2_SEEDS of the environment, or 1 */
+unsigned rig_seeds(void);
+
 /** rig_tmp() - a folder for the test; rig_tmp_remove() at the end */
 const char *rig_tmp(void);
 void rig_tmp_remove(void);
