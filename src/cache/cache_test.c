@@ -22,6 +22,7 @@
 #include "base/work.h"
 #include "cache/cache.h"
 #include "store/faulty.h"
+#include "store/mem.h"
 #include "store/slow.h"
 #include "store/store.h"
 
@@ -331,6 +332,60 @@ static void stays_right_when_the_cache_is_tiny(void)
 	image_delay_ns = 0;
 }
 
+static void reads_back_what_ram_gave_up(void)
+{
+	uint64_t before;
+	struct blk *blk, *mem = NULL;
+
+	for (int is_bad = 0; is_bad < 2; is_bad++) {
+		remove_boot_files();
+		start(16 * 64 * KIB); /* 16 slots for 97 */
+		assert(mem_new(8 * MIB, 4096, &mem) == 0);
+		/* One write is lost: that slot is asked of the store. */
+		if (is_bad)
+			assert(faulty_new(mem, 5, -EIO, &mem) == 0);
+		assert(cache_add_file_tier(cache, mem) == 0);
+		blk = open_image();
+		assert(read_at(blk, 0, SIZE) == 0);
+		before = stats().demand_requests;
+		for (uint64_t i = 0; i < 40; i++)
+			assert(read_at(blk, i * 64 * KIB, 64 * KIB) == 0);
+		assert(stats().tier_requests >= 20); /* 16 are in RAM */
+		assert(stats().demand_requests <= before + (unsigned)is_bad);
+		blk_free(blk);
+		stop();
+	}
+}
+
+static void a_damaged_file_tier_costs_only_time(void)
+{
+	static uint8_t garbage[8 * MIB];
+	struct blk *blk, *mem = NULL;
+	struct iovec iov = {garbage, sizeof(garbage)};
+	struct io io = {.res = 1};
+
+	remove_boot_files();
+	start(16 * 64 * KIB);
+	assert(mem_new(sizeof(garbage), 4096, &mem) == 0);
+	assert(cache_add_file_tier(cache, mem) == 0);
+	blk = open_image();
+	assert(read_at(blk, 0, SIZE) == 0);
+	memset(garbage, 0x77, sizeof(garbage));
+	io.req = (struct blk_req){
+		.op = BLK_WRITE,
+		.len = sizeof(garbage),
+		.iov = &iov,
+		.niov = 1,
+		.done = on_io,
+	};
+	blk_submit(mem, &io.req); /* behind the cache's back */
+	assert(io.res == 0);
+	assert(read_at(blk, 0, 4 * MIB) == 0); /* compares every byte */
+	assert(cache_totals(cache).tier_damaged > 0);
+	blk_free(blk);
+	stop();
+}
+
 static void ends_every_read_when_the_store_fails(void)
 {
 	unsigned failed;
@@ -519,6 +574,8 @@ int main(void)
 	boots_the_second_time_from_the_segment();
 	reads_a_page_once_for_many_clones();
 	stays_right_when_the_cache_is_tiny();
+	reads_back_what_ram_gave_up();
+	a_damaged_file_tier_costs_only_time();
 	ends_every_read_when_the_store_fails();
 	reads_the_image_when_the_segment_fails();
 	never_serves_a_damaged_pair();

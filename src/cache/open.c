@@ -235,9 +235,13 @@ static int make_index(struct image *image)
 	/* Pages are numbered in 32 bits. */
 	if (nblocks > UINT32_MAX / SLOT_PAGES)
 		return -EFBIG;
-	image->index = calloc(nblocks ? nblocks : 1, sizeof(*image->index));
-	if (!image->index)
+	/* Large and cleared: the kernel gives the pages that are used. */
+	image->index = calloc(nblocks + 1, sizeof(*image->index));
+	image->tier_index = calloc(nblocks + 1, sizeof(*image->tier_index));
+	if (!image->index || !image->tier_index) {
+		image_forget(image);
 		return -ENOMEM;
+	}
 	image->nblocks = (uint32_t)nblocks;
 	return 0;
 }

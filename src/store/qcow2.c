@@ -5,8 +5,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/iov.h"
 #include "base/log.h"
 #include "base/why.h"
@@ -17,6 +19,14 @@
 #define PARTS_MAX 4096u
 #define POOL_VECS 256u /* of 16 KiB */
 #define EDGES_MAX 1024u /* of 4 KiB */
+
+/*
+ * A process that was killed keeps its locks until the kernel has ended its
+ * requests: the next one waits for that long, and so cannot be overtaken by a
+ * write of the dead.
+ */
+#define LOCK_WAIT_MS  3000u
+#define LOCK_PAUSE_MS 10u
 
 enum kind overlay_run(const struct overlay *o, uint64_t offset, uint64_t end,
 		      uint64_t *len)
@@ -508,10 +518,18 @@ static int open_over(struct blk *file, const char *path, unsigned flags,
 int qcow2_open(struct loop *loop, const char *path, unsigned flags,
 	       struct blk *backing, struct blk **ret, struct why *w)
 {
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * NS_PER_MS};
 	struct blk *file = NULL;
-	int err = store_open(loop, path, (flags & STORE_DIRECT) | STORE_WRITE,
-			     NULL, &file, w);
+	int err;
 
+	for (unsigned ms = 0;; ms += LOCK_PAUSE_MS) {
+		err = store_open(loop, path,
+				 (flags & STORE_DIRECT) | STORE_WRITE, NULL,
+				 &file, w);
+		if (err != -EBUSY || ms >= LOCK_WAIT_MS)
+			break;
+		(void)nanosleep(&pause, NULL);
+	}
 	if (err < 0)
 		return err;
 	err = open_over(file, path, flags, backing, ret, w);

@@ -82,7 +82,8 @@ int qcow2_info(const char *path, struct qcow2_header *ret, struct why *why)
  * Blocks: reads 128 KiB per GiB. blk_free() blocks too unless a flush was the
  * last thing done.
  *
- * Return: 0; -EBUSY: in use; -EBADMSG, -EOPNOTSUPP: an image that is damaged
+ * Return: 0; -EBUSY: in use, also after 3 seconds (one that was just killed
+ * keeps it for a moment); -EBADMSG, -EOPNOTSUPP: an image that is damaged
  * or that we cannot write to, and @why says what to do; others.
  */
 int qcow2_open(struct loop *loop, const char *path, unsigned flags,

@@ -21,8 +21,6 @@ static void round_end(struct overlay *o)
 
 	if (round->has_bits)
 		bits_end(&o->bits, round->is_data_synced, !round->err);
-	if (round->err)
-		o->is_unsynced = true;
 	round->step = NULL;
 	list_for_each(pos, tmp, &o->flushing)
 	{

@@ -58,7 +58,7 @@ class Store:
             f"many {offset} {length} {count} {stride} {more}").split()
         want = crc(b"".join(DATA[offset + i * stride:][:length]
                             for i in range(count)))
-        assert words[:2] == ["ok", want]
+        assert words[:2] == ["ok", want], words
         return int(words[2])
 
 
