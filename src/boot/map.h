@@ -17,7 +17,7 @@
  * is read, checksummed and perhaps compressed; so block of rank r is in extent
  * r / BOOT_EXTENT_BLOCKS.
  *
- * Invariants, which wire/map_fmt checks of every map that is read:
+ * Invariants, which boot/map_check.c checks of every map that is read:
  *
  * (1) The runs of a batch ascend and do not touch; all lie in the image.
  * (2) No block is in two batches.
@@ -106,6 +106,9 @@ struct boot_map {
 
 /** boot_map_free() - @map may be NULL or half made. Return: NULL. */
 struct boot_map *boot_map_free(struct boot_map *map);
+
+/** boot_map_copy() - Return: boot_map_free() it; NULL without memory. */
+struct boot_map *boot_map_copy(const struct boot_map *map);
 
 /**
  * boot_map_find() - the rank of a block

@@ -4,7 +4,7 @@
  *
  * Extents are handed out in order from a place that a demand read can move:
  * after plan_jump() the stream goes on from there to the end, then fetches
- * what it passed over. Each extent is handed out once, unless it is put back.
+ * what it passed over. Each extent is handed out once.
  */
 #ifndef BOOT_PLAN_H
 #define BOOT_PLAN_H
