@@ -19,7 +19,7 @@ int verb_image_add(struct roost *roost)
 
 	if (!strstr(address, "://")) {
 		if (!realpath(address, whole)) {
-			roost_say("%s: %m", address);
+			roost_say("%s: %s", address, strerror(errno));
 			return ROOST_FAILED;
 		}
 		address = whole;
@@ -128,8 +128,8 @@ int verb_image_rm(struct roost *roost)
 	    !roost_value(roost, "keep") &&
 	    unlink(roost_text(image, "address")) < 0 && errno != ENOENT) {
 		roost_say("the image is forgotten, but its file is left: %s: "
-			  "%m",
-			  roost_text(image, "address"));
+			  "%s",
+			  roost_text(image, "address"), strerror(errno));
 		code = ROOST_FAILED;
 	}
 	json_decref(image);

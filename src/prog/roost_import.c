@@ -85,7 +85,7 @@ static int convert(const char *file, const char *format, const char *to,
 	(void)fflush(NULL);
 	pid = fork();
 	if (pid < 0) {
-		roost_say("fork: %m");
+		roost_say("fork: %s", strerror(errno));
 		return ROOST_FAILED;
 	}
 	if (!pid) {
@@ -95,7 +95,8 @@ static int convert(const char *file, const char *format, const char *to,
 			     is_quiet ? "-q" : "-p", "-f", format, "-O", "raw",
 			     "-t", "none", "-S", "64k", "--", file, to,
 			     (char *)NULL);
-		roost_say("qemu-img: %m: apt-get install qemu-utils");
+		roost_say("qemu-img: %s: apt-get install qemu-utils",
+			  strerror(errno));
 		_exit(127);
 	}
 	while (waitpid(pid, &status, 0) < 0)
@@ -115,7 +116,7 @@ static int finish(const char *from, const char *to)
 
 	if (fd < 0 || fsync(fd) < 0 || fchmod(fd, 0444) < 0 ||
 	    rename(from, to) < 0) {
-		roost_say("%s: %m", to);
+		roost_say("%s: %s", to, strerror(errno));
 		return ROOST_FAILED;
 	}
 	return ROOST_OK;
@@ -176,7 +177,7 @@ int verb_image_import(struct roost *roost)
 		return ROOST_USAGE;
 	}
 	if (access(file, R_OK) < 0) {
-		roost_say("%s: %m", file);
+		roost_say("%s: %s", file, strerror(errno));
 		return ROOST_FAILED;
 	}
 	name = roost_value(roost, "name") ? strdup(roost_value(roost, "name"))

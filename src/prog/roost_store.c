@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* roost_store.c - roost store add, ls, rm */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,8 @@ int verb_store_add(struct roost *roost)
 	if (!strstr(address, "://")) {
 		/* The daemon runs somewhere else: say all of the path. */
 		if (!realpath(address, whole) || stat(whole, &st) < 0) {
-			roost_say("%s: %m: make the directory first", address);
+			roost_say("%s: %s: make the directory first", address,
+				  strerror(errno));
 			return ROOST_FAILED;
 		}
 		if (!S_ISDIR(st.st_mode)) {
