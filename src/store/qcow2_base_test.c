@@ -239,8 +239,6 @@ static void passes_on_what_the_base_says(void)
 				       i < 109100;
 			uint8_t want = 'b';
 
-			/* One request less, as the first has failed half
-			 * way through its edges. */
 			if (is_written)
 				want = 'x';
 			else if (is_zero)
