@@ -249,6 +249,41 @@ static void passes_on_what_the_base_says(void)
 	}
 }
 
+static void free_it(struct blk_req *req, int res)
+{
+	on_done(req, res);
+	blk = blk_free(blk);
+}
+
+/* The last request's end may free the layer, in submit and later. */
+static void can_be_freed_when_the_last_one_ends(void)
+{
+	static const enum blk_op ops[] = {BLK_WRITE, BLK_READ, BLK_FLUSH,
+					  BLK_ZERO};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(ops); i++) {
+		enum blk_op op = ops[i / 2];
+		struct iovec iov = {buf, 5000};
+		struct blk_req req = {
+			.op = op,
+			.offset = op == BLK_FLUSH ? 0 : 100,
+			.len = op == BLK_FLUSH ? 0 : 5000,
+			.iov = &iov,
+			.niov = 1,
+			.done = free_it,
+		};
+
+		open_over_base(0);
+		assert(once(BLK_WRITE, 4096, 4096) == 0);
+		disk->is_held = i % 2;
+		is_ended = false;
+		blk_submit(blk, &req);
+		while (!is_ended)
+			assert(rig_disk_step(disk));
+		assert(!blk && !res_seen);
+	}
+}
+
 int main(void)
 {
 	(void)snprintf(path, sizeof(path), "%s/o.qcow2", rig_tmp());
@@ -256,6 +291,7 @@ int main(void)
 	tells_where_things_are();
 	takes_iovecs_of_many_pieces();
 	passes_on_what_the_base_says();
+	can_be_freed_when_the_last_one_ends();
 	rig_tmp_remove();
 	return 0;
 }
