@@ -102,8 +102,15 @@ class QemuReplay(QemuCopyOnRead):
 
     def clones_start(self):
         self.processes.append(self.lab.start(
-            "prefetch", "python3", lab.TOP / "bench" / "prefetch.py",
+            "prefetch", "/usr/bin/python3", lab.TOP / "bench" / "prefetch.py",
             self.uri(), self.trace))
+
+    def stop(self):
+        # By now it is done, or the run says nothing about it.
+        for p in self.processes[1:]:
+            if p.popen.poll() != 0:
+                raise p.failed("did not read its list")
+        super().stop()
 
 
 class QemuVhost(QemuCopyOnRead):
@@ -132,3 +139,35 @@ class QemuVhost(QemuCopyOnRead):
                 "-machine", "memory-backend=ram",
                 "-chardev", f"socket,id=disk,path={self.sock}",
                 "-device", "vhost-user-blk-pci,chardev=disk"]
+
+
+class Roost(Peer):
+    """boot: the directory that map and segment are written to: the store's own,
+    or another, so that only what the store serves is there to begin with. None
+    for a daemon that learns nothing."""
+    name = "roost"
+    title = "roost-blkd"
+    has_cache = True
+
+    def __init__(self, workplace, store, image, boot=None, record=True,
+                 prefetch=True):
+        super().__init__(workplace, store, image)
+        self.boot = boot
+        self.record = record
+        self.prefetch = prefetch
+
+    def start(self):
+        program = lab.BUILD / "src" / "prog" / "roost-blkd"
+        if not program.exists():
+            raise lab.Failed(f"{program} is not built")
+        disk = [f"disk={self.store.uri(self.image)}".replace(",", ",,"), "ro"]
+        if self.boot:
+            disk.append(f"boot={self.boot}")
+        disk.append("record=" + ("on" if self.record else "off"))
+        disk.append("prefetch=" + ("on" if self.prefetch else "off"))
+        self.serve(program, "--foreground", "--listen", f"unix:{self.sock}",
+                   "--control", self.lab.path("control"),
+                   "--disk", ",".join(disk))
+
+    def uri(self):
+        return f"nbd+unix:///disk?socket={self.sock}"

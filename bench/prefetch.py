@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """prefetch.py URI TRACE: ask a server to cache what a recorded boot read.
 
@@ -22,11 +22,18 @@ for r in trace_file.load(sys.argv[2]):
         blocks[b] = True
 todo = list(blocks)
 todo.reverse()
+
+
+def completed(error):
+    if error:
+        sys.exit(f"prefetch: {error}")
+    return 1
+
+
 while todo or h.aio_in_flight():
     while todo and h.aio_in_flight() < DEPTH:
         b = todo.pop()
-        h.aio_cache(min(BLOCK, size - b * BLOCK), b * BLOCK)
-    h.poll(-1)
-    while (c := h.aio_peek_command_completed()) > 0:
-        h.aio_command_completed(c)
+        h.aio_cache(min(BLOCK, size - b * BLOCK), b * BLOCK, completed)
+    if h.aio_in_flight():
+        h.poll(-1)
 h.shutdown()

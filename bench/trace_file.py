@@ -27,6 +27,12 @@ def load(path):
                 for x in map(str.split, f) if x[0] != "#"]
 
 
+def text(path):
+    """As the replayer reads it."""
+    with gzip.open(path) as f:
+        return f.read()
+
+
 def us(stamp):
     t = datetime.datetime.fromisoformat(stamp + "+00:00")
     return round(t.timestamp() * 1e6)

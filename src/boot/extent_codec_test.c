@@ -89,6 +89,12 @@ static void refuses_a_wrong_length_inside(void)
 	assert(extent_unpack(&e, out, n, back, BOOT_BLOCK) == -EBADMSG);
 	assert(extent_unpack(&e, out, n, back, 3 * BOOT_BLOCK) == -EBADMSG);
 
+	/* Behind it a frame that says nothing: 8 bytes to skip none. */
+	memcpy(out + n, "\x50\x2a\x4d\x18\0\0\0\0", 8);
+	e.stored = (uint32_t)n + 8;
+	e.crc = crc32c(0, out, n + 8);
+	assert(extent_unpack(&e, out, n + 8, back, 2 * BOOT_BLOCK) == -EBADMSG);
+
 	/* Two frames, of which the first alone would do. */
 	n += ZSTD_compress(out + n, sizeof(out) - n, raw, BOOT_BLOCK, 1);
 	e.stored = (uint32_t)n;

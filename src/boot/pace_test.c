@@ -161,6 +161,10 @@ static void gives_way_when_readers_wait(void)
 	for (int i = 0; i < 500; i++)
 		pace_demand(&pace, 4 * NS_PER_MS, was, now += NS_PER_MS);
 	assert(pace.window == pace.window_min);
+	pace.window = 3 * MIB; /* of which no half of a half is the least */
+	for (int i = 0; i < 500; i++)
+		pace_demand(&pace, 4 * NS_PER_MS, was, now += NS_PER_MS);
+	assert(pace.window == pace.window_min);
 	/* Never to nothing; and it comes back where that brings more. */
 	link.now_ns = now;
 	for (int i = 0; i < 600; i++) {

@@ -36,7 +36,9 @@ struct recorder_limits {
 			  */
 	uint64_t max_ns; /* BOOT_TOO_LONG */
 	uint64_t max_bytes; /* BOOT_TOO_BIG */
-	uint64_t settle_ns; /* how long the rate must stay low */
+	uint64_t settle_ns; /* how long the rate must stay low, at least; longer
+			       for a boot that took long so far, as boots pause:
+			       3 times as long, at most 5 * settle_ns */
 	uint32_t settle_percent; /* of the peak rate of new blocks */
 };
 
@@ -77,7 +79,8 @@ enum boot_end recorder_check(struct recorder *recorder, uint64_t now_ns);
 /**
  * recorder_end() - the boot ends now, if it has not yet
  * @end:	BOOT_MARKED or BOOT_CLOSED; a close before limits.min_ns, or
- *with next to nothing read, becomes BOOT_DIED
+ *with next to nothing read, becomes BOOT_DIED. Not looked at if the boot has
+ *ended.
  *
  * Return: why it ended.
  */

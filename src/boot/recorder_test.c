@@ -132,6 +132,7 @@ static void settles_when_little_new_comes(void)
 	assert(second(r, &now, 100000, 1000) == BOOT_SETTLED);
 	assert((int)count(r) == s);
 	assert(recorder_end(r, BOOT_CLOSED, now) == BOOT_SETTLED);
+	assert(recorder_end(r, BOOT_SETTLED, now) == BOOT_SETTLED);
 	recorder_free(r);
 }
 
@@ -148,6 +149,21 @@ static void a_short_boot_settles_soon(void)
 	}
 	assert(recorder_check(r, now) == BOOT_SETTLED);
 	assert(s >= 5 && s <= 8);
+	recorder_free(r);
+}
+
+static void nothing_settles_too_early(void)
+{
+	struct recorder_limits limits = recorder_default_limits;
+	struct recorder *r = NULL;
+	uint64_t now = START;
+
+	limits.settle_ns = NS_PER_S / 4;
+	assert(recorder_new(1 * GIB, &limits, START, &r) == 0);
+	recorder_read(r, 0, 10 * MIB, now);
+	for (int s = 0; s < 4; s++)
+		assert(!recorder_check(r, now += NS_PER_S));
+	assert(recorder_check(r, now += NS_PER_S) == BOOT_SETTLED);
 	recorder_free(r);
 }
 
@@ -246,6 +262,7 @@ int main(void)
 	a_large_image_costs_nothing();
 	settles_when_little_new_comes();
 	a_short_boot_settles_soon();
+	nothing_settles_too_early();
 	waits_out_a_pause();
 	firmware_alone_is_no_boot();
 	ends_at_the_caps();

@@ -24,7 +24,10 @@ static void on_evicted(void *owner, uint32_t block, struct slot *slot)
 {
 	struct image *image = owner;
 
-	(void)slot;
+	if (image->cache->tier)
+		tier_put(image->cache->tier, &image->tier_index[block],
+			 slots_bytes(image->cache->slots, image->index[block]),
+			 slot->valid);
 	image->index[block] = 0;
 }
 
@@ -88,8 +91,30 @@ struct cache *cache_free(struct cache *cache)
 	pool_release(&cache->demands);
 	pending_release(&cache->pending);
 	slots_free(cache->slots);
+	tier_free(cache->tier);
 	free(cache);
 	return NULL;
+}
+
+/* Tell whoever waits for it that nothing is in flight any more. */
+static void check_stopped(void *arg)
+{
+	struct cache *cache = arg;
+
+	if (!cache->stopped || cache->busy ||
+	    (cache->tier && tier_is_busy(cache->tier)))
+		return;
+	cache->stopped(cache->stopped_arg);
+	cache->stopped = NULL;
+}
+
+int cache_add_file_tier(struct cache *cache, struct blk *file)
+{
+	int err = tier_new(file, &cache->tier);
+
+	if (!err)
+		tier_on_idle(cache->tier, check_stopped, cache);
+	return err;
 }
 
 static void image_idle(struct image *image)
@@ -98,8 +123,8 @@ static void image_idle(struct image *image)
 
 	image->state = IMAGE_IDLE;
 	image->store = blk_free(image->store);
-	if (--cache->busy == 0 && cache->stopped)
-		cache->stopped(cache->stopped_arg);
+	cache->busy--;
+	check_stopped(cache);
 }
 
 /* The last user went; unless another has come since. */
@@ -117,10 +142,7 @@ void cache_stop(struct cache *cache, void (*stopped)(void *arg), void *arg)
 
 	cache->stopped = stopped;
 	cache->stopped_arg = arg;
-	if (!cache->busy) {
-		stopped(arg);
-		return;
-	}
+	check_stopped(cache);
 	list_for_each(at, tmp, &cache->images)
 	{
 		struct image *image = container_of(at, struct image, list);
@@ -261,11 +283,20 @@ void cache_each(const struct cache *cache,
 struct cache_totals cache_totals(const struct cache *cache)
 {
 	struct slots_counts counts = slots_counts(cache->slots);
+	struct tier_counts tier = {0};
+
+	if (cache->tier)
+		tier = tier_counts(cache->tier);
 
 	return (struct cache_totals){
 		.ram_bytes = (uint64_t)counts.total * SLOT_BYTES,
 		.used_bytes = (uint64_t)counts.used * SLOT_BYTES,
 		.boot_bytes = (uint64_t)counts.boot * SLOT_BYTES,
 		.evictions = counts.evictions,
+		.tier_bytes = (uint64_t)tier.total * SLOT_BYTES,
+		.tier_used_bytes = (uint64_t)tier.used * SLOT_BYTES,
+		.tier_writes = tier.writes,
+		.tier_dropped = tier.dropped,
+		.tier_damaged = tier.damaged,
 	};
 }

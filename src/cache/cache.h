@@ -12,8 +12,8 @@
  *
  *	present		copied from the cache device (slots.h)
  *	in flight	waits for that one read of the store, whoever began it
- *	absent		read from the store at once; or, if its extent of the
- *			boot segment is about to come, with that
+ *	absent		read from the file tier, or the store, at once; or, if
+ *its extent of the boot segment is about to come, with that
  *
  * So many clones that ask for a page cause one read of the store. A failed
  * prefetch fails nobody: who waited for it reads the image itself.
@@ -63,6 +63,17 @@ typedef int cache_store_open(struct loop *loop, const char *address,
  */
 int cache_new(struct loop *loop, struct workers *workers, uint64_t ram_bytes,
 	      cache_store_open *open, struct cache **ret, struct why *why)
+	__attribute__((warn_unused_result));
+
+/**
+ * cache_add_file_tier() - keep on a local disk what RAM has to give up
+ * @file:	writable; its size is the quota, its content is overwritten;
+ *		owned from success on
+ *
+ * At most once, before the first cache_open(). Return: 0; -EINVAL: smaller
+ * than 64 KiB; -ENOMEM.
+ */
+int cache_add_file_tier(struct cache *cache, struct blk *file)
 	__attribute__((warn_unused_result));
 
 /** cache_free() - after cache_stop() has called back. Return: NULL. */
@@ -143,6 +154,7 @@ struct cache_image_stats {
 	unsigned handles; /* open now */
 	struct cache_reads reads;
 	uint64_t demand_requests, demand_bytes; /* to the image's store */
+	uint64_t tier_requests, tier_bytes; /* to the file tier */
 	uint64_t prefetch_requests, prefetch_bytes; /* to the segment's */
 	uint64_t prefetched_pages, used_pages; /* brought, and read since */
 	uint64_t late_pages; /* waited for while their extent came */
@@ -161,6 +173,8 @@ void cache_each(const struct cache *cache,
 struct cache_totals {
 	uint64_t ram_bytes, used_bytes, boot_bytes;
 	uint64_t evictions;
+	uint64_t tier_bytes, tier_used_bytes; /* of the file tier; 0: none */
+	uint64_t tier_writes, tier_dropped, tier_damaged; /* slots, pages */
 };
 
 struct cache_totals cache_totals(const struct cache *cache);

@@ -22,6 +22,7 @@
 #include "base/work.h"
 #include "cache/cache.h"
 #include "store/faulty.h"
+#include "store/mem.h"
 #include "store/slow.h"
 #include "store/store.h"
 
@@ -71,22 +72,6 @@ static int open_here(struct loop *on, const char *what,
 	return 0;
 }
 
-static void on_tick(struct loop_timer *timer)
-{
-	(void)timer;
-}
-
-/* A turn that does not wait for long: what we wait for may be a task's. */
-static void turn(void)
-{
-	static struct loop_timer tick;
-
-	loop_timer_init(&tick, on_tick);
-	loop_timer_set(loop, &tick, clock_ns() + NS_PER_MS);
-	assert(loop_turn(loop) == 0);
-	loop_timer_cancel(&tick);
-}
-
 static void start(uint64_t ram_bytes)
 {
 	assert(cache_new(loop, workers, ram_bytes, open_here, &cache, NULL) ==
@@ -104,7 +89,7 @@ static void stop(void)
 
 	cache_stop(cache, on_stopped, &is_stopped);
 	while (!is_stopped)
-		turn();
+		assert(loop_turn(loop) == 0);
 	cache = cache_free(cache);
 }
 
@@ -136,7 +121,7 @@ static struct blk *open_image(void)
 
 	cache_open(cache, &options, &o.opening);
 	while (o.res == 1)
-		turn();
+		assert(loop_turn(loop) == 0);
 	assert(o.res == 0);
 	return o.handle;
 }
@@ -191,7 +176,7 @@ static void begin(struct blk *blk, struct io *io, uint64_t offset, uint64_t len)
 static int end(struct io *io)
 {
 	while (io->res == 1)
-		turn();
+		assert(loop_turn(loop) == 0);
 	if (!io->res)
 		assert(!memcmp(io->buf, bytes + io->req.offset, io->req.len));
 	free(io->buf);
@@ -209,7 +194,7 @@ static int read_at(struct blk *blk, uint64_t offset, uint64_t len)
 static void wait_while_prefetching(void)
 {
 	while (stats().is_prefetching)
-		turn();
+		assert(loop_turn(loop) == 0);
 }
 
 /* What our guest reads at each boot: 2 MiB in 32 pieces, and the last byte. */
@@ -329,6 +314,60 @@ static void stays_right_when_the_cache_is_tiny(void)
 		blk_free(blk[i]);
 	stop();
 	image_delay_ns = 0;
+}
+
+static void reads_back_what_ram_gave_up(void)
+{
+	uint64_t before;
+	struct blk *blk, *mem = NULL;
+
+	for (int is_bad = 0; is_bad < 2; is_bad++) {
+		remove_boot_files();
+		start(16 * 64 * KIB); /* 16 slots for 97 */
+		assert(mem_new(8 * MIB, 4096, &mem) == 0);
+		/* One write is lost: that slot is asked of the store. */
+		if (is_bad)
+			assert(faulty_new(mem, 5, -EIO, &mem) == 0);
+		assert(cache_add_file_tier(cache, mem) == 0);
+		blk = open_image();
+		assert(read_at(blk, 0, SIZE) == 0);
+		before = stats().demand_requests;
+		for (uint64_t i = 0; i < 40; i++)
+			assert(read_at(blk, i * 64 * KIB, 64 * KIB) == 0);
+		assert(stats().tier_requests >= 20); /* 16 are in RAM */
+		assert(stats().demand_requests <= before + (unsigned)is_bad);
+		blk_free(blk);
+		stop();
+	}
+}
+
+static void a_damaged_file_tier_costs_only_time(void)
+{
+	static uint8_t garbage[8 * MIB];
+	struct blk *blk, *mem = NULL;
+	struct iovec iov = {garbage, sizeof(garbage)};
+	struct io io = {.res = 1};
+
+	remove_boot_files();
+	start(16 * 64 * KIB);
+	assert(mem_new(sizeof(garbage), 4096, &mem) == 0);
+	assert(cache_add_file_tier(cache, mem) == 0);
+	blk = open_image();
+	assert(read_at(blk, 0, SIZE) == 0);
+	memset(garbage, 0x77, sizeof(garbage));
+	io.req = (struct blk_req){
+		.op = BLK_WRITE,
+		.len = sizeof(garbage),
+		.iov = &iov,
+		.niov = 1,
+		.done = on_io,
+	};
+	blk_submit(mem, &io.req); /* behind the cache's back */
+	assert(io.res == 0);
+	assert(read_at(blk, 0, 4 * MIB) == 0); /* compares every byte */
+	assert(cache_totals(cache).tier_damaged > 0);
+	blk_free(blk);
+	stop();
 }
 
 static void ends_every_read_when_the_store_fails(void)
@@ -470,8 +509,8 @@ static void forgets_an_image_that_was_replaced(void)
 	boot(blk);
 	blk_free(blk);
 	while (stats().handles || stats().is_saving || stats().is_prefetching)
-		turn();
-	turn(); /* it is closed at the end of a turn */
+		assert(loop_turn(loop) == 0);
+	assert(loop_turn(loop) == 0); /* closed at the end of a turn */
 
 	for (uint64_t i = 0; i < SIZE; i++)
 		bytes[i] ^= 0x55;
@@ -498,7 +537,7 @@ static void an_open_error_says_why(void)
 		o.res = 1;
 		cache_open(cache, &options, &o.opening);
 		while (o.res == 1)
-			turn();
+			assert(loop_turn(loop) == 0);
 		assert(o.res == -ENOENT && !o.handle);
 	}
 	stop();
@@ -519,6 +558,8 @@ int main(void)
 	boots_the_second_time_from_the_segment();
 	reads_a_page_once_for_many_clones();
 	stays_right_when_the_cache_is_tiny();
+	reads_back_what_ram_gave_up();
+	a_damaged_file_tier_costs_only_time();
 	ends_every_read_when_the_store_fails();
 	reads_the_image_when_the_segment_fails();
 	never_serves_a_damaged_pair();

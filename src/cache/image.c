@@ -37,11 +37,18 @@ uint32_t image_slot(struct image *image, uint32_t block, bool is_boot)
 
 void image_forget(struct image *image)
 {
-	for (uint32_t block = 0; block < image->nblocks; block++)
+	struct cache *cache = image->cache;
+
+	for (uint32_t block = 0; block < image->nblocks; block++) {
 		if (image->index[block])
-			slots_drop(image->cache->slots, image->index[block]);
+			slots_drop(cache->slots, image->index[block]);
+		if (cache->tier)
+			tier_drop(cache->tier, image->tier_index[block]);
+	}
 	free(image->index);
+	free(image->tier_index);
 	image->index = NULL;
+	image->tier_index = NULL;
 	image->nblocks = 0;
 	memset(&image->identity, 0, sizeof(image->identity));
 }

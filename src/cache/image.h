@@ -30,6 +30,7 @@
 #include "cache/cache.h"
 #include "cache/pending.h"
 #include "cache/slots.h"
+#include "cache/tier.h"
 
 struct prefetch;
 struct save;
@@ -39,6 +40,7 @@ struct cache {
 	struct workers *workers;
 	cache_store_open *open;
 	struct slots *slots;
+	struct tier *tier; /* or NULL */
 	struct pending pending;
 	struct list images; /* of struct image */
 	struct pool reads, waiters, demands;
@@ -76,7 +78,8 @@ struct image {
 	struct blk *store; /* NULL while IDLE */
 	struct boot_identity identity; /* of what is cached; size 0: nothing */
 	uint32_t *index; /* slot number per 64 KiB of the image; 0: none */
-	uint32_t nblocks; /* entries of @index */
+	uint32_t *tier_index; /* likewise entry of the file tier */
+	uint32_t nblocks; /* entries of both */
 	struct list openers; /* of struct cache_opening */
 	struct loop_task close; /* frees @store, not from its own callback */
 

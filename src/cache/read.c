@@ -33,6 +33,9 @@ struct demand {
 	struct blk_req req;
 	uint64_t started_ns;
 	uint32_t page, n;
+	uint32_t tier; /* the entry of the file tier that is read; 0: the store
+			*/
+	int niov;
 	struct iovec iov[DEMAND_SLOTS];
 };
 
@@ -167,18 +170,43 @@ static bool is_absent(const struct image *image, uint32_t page)
 	return !pending_find(&image->cache->pending, image, page);
 }
 
+/* What was read of the file tier is right, or its entry is gone. */
+static bool is_good_tier(struct cache *cache, const struct demand *demand,
+			 int res)
+{
+	bool is_good =
+		!res && tier_is_whole(cache->tier, demand->tier,
+				      demand->page % SLOT_PAGES, demand->n,
+				      demand->iov[0].iov_base);
+
+	if (!is_good)
+		tier_drop(cache->tier, demand->tier);
+	tier_put_back(cache->tier, demand->tier);
+	return is_good;
+}
+
 static void demand_done(struct blk_req *req, int res)
 {
 	struct demand *demand = container_of(req, struct demand, req);
 	struct image *image = demand->fetch.image;
 	struct cache *cache = image->cache;
-	uint64_t now = clock_ns();
+	bool is_good = !res;
 	struct list waiters;
+	uint64_t now;
 	uint32_t n;
 
-	pace_demand(&image->pace, now - demand->started_ns,
-		    image->prefetch ? prefetch_in_flight(image->prefetch) : 0,
-		    now);
+	if (demand->tier) {
+		/* If not, whoever waits looks again, and asks the store. */
+		is_good = is_good_tier(cache, demand, res);
+		res = 0;
+	} else {
+		now = clock_ns();
+		pace_demand(&image->pace, now - demand->started_ns,
+			    image->prefetch
+				    ? prefetch_in_flight(image->prefetch)
+				    : 0,
+			    now);
+	}
 	for (uint32_t page = demand->page; page < demand->page + demand->n;
 	     page += n) {
 		struct slot *slot =
@@ -188,7 +216,7 @@ static void demand_done(struct blk_req *req, int res)
 		for (uint32_t k = 0; k < n; k++)
 			(void)pending_del(&cache->pending, image, page + k,
 					  &demand->fetch);
-		if (!res)
+		if (is_good)
 			slot->valid |= mask_of(page % SLOT_PAGES, n);
 		slot->pins--;
 	}
@@ -209,6 +237,61 @@ static void demand_done(struct blk_req *req, int res)
 	image_put(image);
 }
 
+/* Send @demand to where its pages are. */
+static void demand_submit(struct image *image, struct demand *demand)
+{
+	struct cache *cache = image->cache;
+	struct cache_image_stats *stats = &image->stats;
+	struct blk *from = image->store;
+	uint64_t len = (uint64_t)demand->n * PAGE_BYTES;
+
+	demand->req = (struct blk_req){
+		.op = BLK_READ,
+		.offset = (uint64_t)demand->page * PAGE_BYTES,
+		.iov = demand->iov,
+		.niov = demand->niov,
+		.done = demand_done,
+	};
+	if (demand->tier) {
+		from = tier_file(cache->tier);
+		demand->req.offset = tier_get(cache->tier, demand->tier) +
+				     demand->page % SLOT_PAGES * PAGE_BYTES;
+		stats->tier_requests++;
+		stats->tier_bytes += len;
+	} else {
+		uint64_t left = image->store->size - demand->req.offset;
+
+		/* The image may end inside its last page. */
+		if (left < len) {
+			struct iovec *last = &demand->iov[demand->niov - 1];
+
+			last->iov_len -= len - left;
+			memset((char *)last->iov_base + last->iov_len, 0,
+			       len - left);
+			len = left;
+		}
+		stats->demand_requests++;
+		stats->demand_bytes += len;
+		demand->started_ns = clock_ns();
+	}
+	demand->req.len = len;
+	blk_submit(from, &demand->req);
+}
+
+/* How many of @n pages from @page on one read of the file tier brings. */
+static uint32_t in_tier(const struct image *image, uint32_t page, uint32_t n,
+			uint32_t *ret_entry)
+{
+	uint32_t i = image->tier_index[page / SLOT_PAGES], k = 0;
+	uint32_t valid = i ? tier_valid(image->cache->tier, i) : 0;
+
+	valid >>= page % SLOT_PAGES;
+	while (k < in_slot(page, n) && (valid >> k & 1))
+		k++;
+	*ret_entry = i;
+	return k;
+}
+
 /*
  * Begin to fetch absent pages from @page on, at most @n.
  *
@@ -219,9 +302,12 @@ static uint32_t demand_start(struct read *read, uint32_t page, uint32_t n)
 	struct image *image = read->handle->image;
 	struct cache *cache = image->cache;
 	struct demand *demand;
-	uint64_t offset = (uint64_t)page * PAGE_BYTES;
-	uint32_t got = 0, part;
+	uint32_t got = 0, part, tier = 0, tiered;
 	int niov = 0;
+
+	tiered = cache->tier ? in_tier(image, page, n, &tier) : 0;
+	if (tiered)
+		n = tiered;
 
 	demand = pool_take(&cache->demands);
 	if (!demand || pending_reserve(&cache->pending, n) < 0) {
@@ -252,35 +338,16 @@ static uint32_t demand_start(struct read *read, uint32_t page, uint32_t n)
 		pool_give(&cache->demands, demand);
 		return 0;
 	}
-	/* The image may end inside its last page. */
-	if (offset + (uint64_t)got * PAGE_BYTES > image->store->size) {
-		uint64_t over = offset + (uint64_t)got * PAGE_BYTES -
-				image->store->size;
-		struct iovec *last = &demand->iov[niov - 1];
-
-		last->iov_len -= over;
-		memset((char *)last->iov_base + last->iov_len, 0, over);
-	}
 	demand->page = page;
 	demand->n = got;
-	demand->started_ns = clock_ns();
-	demand->req = (struct blk_req){
-		.op = BLK_READ,
-		.offset = offset,
-		.len = min_u64((uint64_t)got * PAGE_BYTES,
-			       image->store->size - offset),
-		.iov = demand->iov,
-		.niov = niov,
-		.done = demand_done,
-	};
-	image->stats.demand_requests++;
-	image->stats.demand_bytes += demand->req.len;
+	demand->niov = niov;
+	demand->tier = tiered ? tier : 0;
 	read->has_missed = true;
 	/* The waiter first: the fetch may end inside blk_submit(). Without
 	 * memory for one the read has its error; the pages still come. */
 	(void)wait_in(&demand->fetch.waiters, read, page, got);
 	image_get(image);
-	blk_submit(image->store, &demand->req);
+	demand_submit(image, demand);
 	return got;
 }
 

@@ -15,10 +15,14 @@
 #include "base/log.h"
 #include "base/why.h"
 #include "base/work.h"
+#include "cache/cache.h"
 #include "prog/background.h"
 #include "prog/blkd_disk.h"
 #include "prog/blkd_door.h"
 #include "prog/config.h"
+#include "prog/control.h"
+#include "prog/disk_spec.h"
+#include "prog/registry.h"
 #include "prog/sd.h"
 #include "serve/nbd.h"
 
@@ -49,11 +53,11 @@ static void on_drained(void *owner)
 	loop_defer(blkd->loop, &blkd->end_task);
 }
 
-static void on_disk_removed(struct disk *disk, void *owner)
+static void on_cache_stopped(void *arg)
 {
-	struct blkd *blkd = owner;
+	struct blkd *blkd = arg;
 
-	(void)disk;
+	blkd->is_cache_stopped = true;
 	loop_defer(blkd->loop, &blkd->end_task);
 }
 
@@ -65,7 +69,11 @@ static void end_step(struct loop_task *task)
 
 	if (!blkd->is_drained)
 		return;
-	if (list_is_empty(&blkd->disks)) {
+	if (list_is_empty(&blkd->disks) && !blkd->is_cache_stopping) {
+		blkd->is_cache_stopping = true;
+		cache_stop(blkd->cache, on_cache_stopped, blkd);
+	}
+	if (blkd->is_cache_stopped && control_is_idle(blkd->control)) {
 		loop_timer_cancel(&blkd->end_timer);
 		loop_stop(blkd->loop);
 		return;
@@ -74,8 +82,8 @@ static void end_step(struct loop_task *task)
 	{
 		struct disk *disk = container_of(at, struct disk, list);
 
-		if (disk->removed != on_disk_removed)
-			disk_remove(disk, on_disk_removed, blkd);
+		if (disk->state != DISK_REMOVING)
+			disk_remove(disk, NULL, NULL);
 	}
 }
 
@@ -99,6 +107,7 @@ void blkd_end(struct blkd *blkd)
 		return;
 	blkd->is_ending = true;
 	sd_notify("STOPPING=1");
+	control_stop(blkd->control);
 	loop_timer_set(blkd->loop, &blkd->end_timer,
 		       clock_ns() + CONFIG_DRAIN_MS * NS_PER_MS);
 	nbd_server_stop(blkd->nbd, on_drained, blkd);
@@ -197,8 +206,8 @@ static void on_opened(struct disk *disk, void *owner)
 	struct why w = {0};
 
 	start->waiting--;
-	if (disk->err < 0 && disk->err != -ECANCELED) {
-		log_error(disk->spec.name, "%s", disk->why.text);
+	if (disk->stack.err < 0 && disk->stack.err != -ECANCELED) {
+		log_error(disk->spec.name, "%s", disk->stack.why.text);
 		if (!disk->is_kept) {
 			blkd->exit_code = 1;
 			blkd_end(blkd);
@@ -213,20 +222,63 @@ static void on_opened(struct disk *disk, void *owner)
 	}
 }
 
+/* What the state file and the configuration name is tried until it works. */
+static int open_kept(struct blkd *blkd, struct start *start, struct why *w)
+{
+	json_t *object;
+	size_t i;
+
+	json_array_foreach(registry_list(blkd->registry, REGISTRY_DISKS), i,
+			   object)
+	{
+		struct disk_spec spec = {0};
+		int err = disk_spec_from_json(object, &spec, w);
+
+		if (!err)
+			err = disk_add(blkd, &spec, true, on_opened, start,
+				       NULL, w);
+		disk_spec_release(&spec);
+		if (err < 0)
+			return why_in(w, err, "%s", blkd->config->state);
+		start->waiting++;
+	}
+	return 0;
+}
+
+static int add_stores(struct blkd *blkd)
+{
+	const struct config *config = blkd->config;
+
+	for (size_t i = 0; i < config->nstores; i++) {
+		int err = registry_put(blkd->registry, REGISTRY_STORES,
+				       json_pack("{s:s, s:s, s:b}", "name",
+						 config->stores[i].name,
+						 "address",
+						 config->stores[i].address,
+						 "is_configured", 1));
+
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
 static int open_disks(struct blkd *blkd, struct start *start, struct why *w)
 {
 	struct config *config = blkd->config;
+	int err;
 
 	start->blkd = blkd;
 	for (size_t i = 0; i < config->ndisks; i++) {
-		int err;
-
 		start->waiting++;
 		err = disk_add(blkd, &config->disks[i], false, on_opened, start,
 			       NULL, w);
 		if (err < 0)
 			return err;
 	}
+	err = open_kept(blkd, start, w);
+	if (err < 0)
+		return err;
 	return start->waiting ? 0 : begin_serving(blkd, w);
 }
 
@@ -285,6 +337,17 @@ static int serve(struct blkd *blkd, struct why *w)
 	if (!err)
 		err = workers_new(blkd->loop, BLKD_WORKERS, &blkd->workers, w);
 	if (!err)
+		err = cache_new(blkd->loop, blkd->workers,
+				blkd->config->cache_size, stack_store_open,
+				&blkd->cache, w);
+	if (!err)
+		err = registry_load(blkd->config->state, &blkd->registry, w);
+	if (!err)
+		err = add_stores(blkd);
+	if (!err && blkd->config->control)
+		err = control_new(blkd, blkd->config->control, -1,
+				  &blkd->control, w);
+	if (!err)
 		err = make_server(blkd, w);
 	if (!err) {
 		read_signal(&signals);
@@ -315,11 +378,15 @@ int blkd_run(struct config *config)
 		log_error(NULL, "%s", w.text);
 		blkd.exit_code = 1;
 	}
+	control_free(blkd.control);
+	loop_task_cancel(&blkd.end_task);
 	doors_free(&blkd);
 	if (config->pid_file && blkd.is_serving)
 		(void)unlink(config->pid_file);
 	nbd_server_free(blkd.nbd);
 	nbd_creds_free(blkd.creds);
+	cache_free(blkd.cache);
+	registry_free(blkd.registry);
 	workers_free(blkd.workers);
 	loop_free(blkd.loop);
 	return blkd.exit_code;

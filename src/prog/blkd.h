@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 
+struct cache;
 struct config;
 struct control;
 struct door;
@@ -44,6 +45,7 @@ struct blkd {
 	struct workers *workers;
 	struct nbd_creds *creds;
 	struct nbd_server *nbd;
+	struct cache *cache;
 	struct registry *registry;
 	struct control *control;
 	struct list disks;
@@ -57,6 +59,7 @@ struct blkd {
 	struct loop_task end_task;
 	struct loop_timer end_timer;
 	bool is_drained; /* the NBD server has stopped */
+	bool is_cache_stopping, is_cache_stopped;
 };
 
 /** blkd_run() - serve until told to end. Return: the exit code. */

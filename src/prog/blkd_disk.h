@@ -1,16 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * blkd_disk.h - a disk of the daemon, from its opening to its removal
+ * blkd_disk.h - a disk of the daemon, from its addition to its removal
  *
- *	OPENING  -> SERVING			disk_opened()
- *	OPENING  -> FAILED -> OPENING		disk_opened(), retry
- *	any      -> REMOVING -> gone		disk_remove(), disk_gone()
+ *	PROBING  -> SERVING			probed()
+ *	PROBING  -> FAILED -> PROBING		probed(), retry
+ *	any      -> REMOVING -> gone		disk_remove(), ..., gone()
  *
- * OPENING: its stores are being opened on a worker; nobody can use it.
- * SERVING: it is an NBD export, and doors may use its blk.
- * FAILED: @why says why; if it is to be kept it is tried again now and then,
- *	since a store that is away comes back.
+ * PROBING: a worker looks at what it stands on; nobody can use it.
+ * SERVING: it is an NBD export, and doors may use its gate.
+ * FAILED: @stack.why says why; if it is to be kept it is tried again now and
+ *	then, since a store that is away comes back.
  * REMOVING: clients drain; no new ones come.
+ *
+ * While it is SERVING or REMOVING its layers have states of their own:
+ *
+ *	SHUT -> OPENING		a client comes
+ *	OPENING -> OPEN		or, if it fails, SHUT with a retry
+ *	OPEN -> CLOSING		nobody has used it for DISK_LINGER_MS
+ *	CLOSING -> SHUT		or OPENING, if a client has come
+ *
+ * That is the open and the close from which boots are learned. A plain disk
+ * (blkd_stack.h) stays OPEN.
  */
 #ifndef PROG_BLKD_DISK_H
 #define PROG_BLKD_DISK_H
@@ -19,68 +29,78 @@
 
 #include "base/list.h"
 #include "base/loop.h"
-#include "base/why.h"
-#include "base/work.h"
+#include "prog/blkd_gate.h"
 #include "prog/blkd_stack.h"
 #include "prog/disk_spec.h"
 
 struct blkd;
 struct nbd_export;
+struct vhost_user_server;
+struct why;
 
-#define DISK_RETRY_S 5
+#define DISK_RETRY_MS 3000
+/* A client that reconnects is the same boot. */
+#define DISK_LINGER_MS 1000
+/* ... and must find what it wrote. */
+#define DISK_LINGER_EPHEMERAL_MS 10000
 
-enum disk_state { DISK_OPENING, DISK_SERVING, DISK_FAILED, DISK_REMOVING };
+enum disk_state { DISK_PROBING, DISK_SERVING, DISK_FAILED, DISK_REMOVING };
+enum disk_use { DISK_SHUT, DISK_OPENING, DISK_OPEN, DISK_CLOSING };
 
 /**
  * struct disk - made by disk_add(), ends with disk_remove()
- * @state:	as above
- * @err, @why:	what the last opening ended with
- * @is_kept:	it came from the configuration or the state file: an opening
- *		that fails is tried again
- * @opened:	called once, when the first opening has ended; may be NULL
- * @removed:	called once, when it is gone from the list and about to be
- *		freed; may be NULL
+ * @is_kept:	it is one of the configuration or the state file: a probe that
+ *		fails is tried again
+ * @nbd_clients, @has_vhost_client: who has it open
+ * @export, @vhost: its doors; NULL where there is none
+ * @added:	called once, when the first probe has ended; or NULL
+ * @removed:	called once, when it is about to be freed; or NULL
  */
 struct disk {
 	struct list list; /* of struct blkd */
 	struct blkd *blkd;
 	struct disk_spec spec;
 	enum disk_state state;
-	int err;
-	struct why why;
+	enum disk_use use;
 	bool is_kept;
-	unsigned clients; /* NBD connections that have it open */
+	unsigned nbd_clients;
+	bool has_vhost_client;
 
+	struct gate gate;
 	struct stack stack;
 	struct nbd_export *export;
-	struct work work; /* while is_working */
-	bool is_working;
-	struct loop_timer retry;
+	struct vhost_user_server *vhost;
+	struct loop_timer timer; /* FAILED, SHUT: retry; OPEN: linger */
 
-	void (*opened)(struct disk *disk, void *owner);
-	void *opened_owner;
+	void (*added)(struct disk *disk, void *owner);
+	void *added_owner;
 	void (*removed)(struct disk *disk, void *owner);
 	void *removed_owner;
 };
 
 /**
- * disk_add() - begin to open a disk
+ * disk_add() - begin to probe a disk
  * @spec:	taken over and emptied, on success
- * @opened:	see struct disk. Called from the loop, not before return.
+ * @added:	see struct disk. Never called before return; the disk is
+ *		SERVING or FAILED then, or REMOVING if that was asked since.
  * @ret:	the disk, in the list of @blkd; may be NULL
  *
  * Return: 0; -EEXIST: the name is taken; -ESHUTDOWN; -ENOMEM.
  */
 int disk_add(struct blkd *blkd, struct disk_spec *spec, bool is_kept,
-	     void (*opened)(struct disk *disk, void *owner), void *owner,
+	     void (*added)(struct disk *disk, void *owner), void *owner,
 	     struct disk **ret, struct why *why)
 	__attribute__((warn_unused_result));
 
 /** disk_find() - by name; those being removed are found too. NULL: none. */
 struct disk *disk_find(struct blkd *blkd, const char *name);
 
-/** disk_state_name() - for people and JSON: "serving" */
+/** disk_clients() - how many have it open */
+unsigned disk_clients(const struct disk *disk);
+
+/** disk_state_name(), disk_use_name() - for people and JSON: "serving" */
 const char *disk_state_name(enum disk_state state);
+const char *disk_use_name(enum disk_use use);
 
 /**
  * disk_remove() - drain its clients, close its layers, free it
@@ -88,5 +108,4 @@ const char *disk_state_name(enum disk_state state);
  */
 void disk_remove(struct disk *disk,
 		 void (*removed)(struct disk *disk, void *owner), void *owner);
-
 #endif

@@ -18,7 +18,7 @@
 #include "prog/socket.h"
 #include "serve/nbd.h"
 
-enum door_kind { DOOR_NBD, DOOR_CLIENT, DOOR_VHOST_USER };
+enum door_kind { DOOR_NBD, DOOR_CLIENT };
 
 /**
  * struct door - a way in
@@ -56,20 +56,32 @@ static int add(struct blkd *blkd, enum door_kind kind, int fd, int out,
 static int add_listen(struct blkd *blkd, const struct listen_spec *spec,
 		      struct why *w)
 {
-	int fd = -1, err = -EOPNOTSUPP;
+	int fd = -1, err;
 
-	switch (spec->kind) {
-	case LISTEN_UNIX:
+	if (spec->kind == LISTEN_UNIX)
 		err = socket_listen_unix(spec->path, 0, &fd, w);
-		break;
-	case LISTEN_TCP:
+	else
 		err = socket_listen_tcp(spec->host, spec->port, &fd, w);
-		break;
-	case LISTEN_VHOST_USER:
-		err = refuse(w, "vhost-user: not in this build");
-		break;
-	}
 	return err < 0 ? err : add(blkd, DOOR_NBD, fd, -1, spec->path);
+}
+
+/* A vhost-user socket is its disk's own: it opens when the disk serves. */
+static int give_to_disk(struct blkd *blkd, const struct listen_spec *spec,
+			struct why *w)
+{
+	struct config *config = blkd->config;
+	struct disk_spec *disk = NULL;
+
+	if (spec->disk)
+		disk = config_find_disk(config, spec->disk);
+	else if (config->ndisks == 1)
+		disk = &config->disks[0];
+	if (!disk)
+		return refuse(w, "vhost-user:%s: %s%s", spec->path,
+			      spec->disk ? "there is no disk "
+					 : "say of which disk, with ,disk=NAME",
+			      spec->disk ? spec->disk : "");
+	return disk_spec_set(disk, "vhost-user", spec->path, w);
 }
 
 /* A unit with Accept=yes hands a client over, others a socket that listens. */
@@ -103,7 +115,11 @@ int doors_make(struct blkd *blkd, struct why *w)
 			return why(w, err, "socket %d of LISTEN_FDS", i);
 	}
 	for (size_t i = 0; i < config->nlistens; i++, count++) {
-		err = add_listen(blkd, &config->listens[i], w);
+		const struct listen_spec *spec = &config->listens[i];
+
+		err = spec->kind == LISTEN_VHOST_USER
+			      ? give_to_disk(blkd, spec, w)
+			      : add_listen(blkd, spec, w);
 		if (err < 0)
 			return err;
 	}
@@ -128,8 +144,6 @@ static int open_door(struct blkd *blkd, struct door *door)
 		return nbd_server_listen(blkd->nbd, fd);
 	case DOOR_CLIENT:
 		return nbd_server_connect(blkd->nbd, fd, door->out);
-	case DOOR_VHOST_USER:
-		break;
 	}
 	return -EOPNOTSUPP;
 }

@@ -68,6 +68,8 @@ static void conn_close(struct control_conn *conn)
 	struct control *control = conn->control;
 
 	assert(conn->state != CONN_OPEN);
+	if (control->is_stopped)
+		loop_defer(control->blkd->loop, &control->blkd->end_task);
 	loop_task_cancel(&conn->next);
 	list_del(&conn->list);
 	control->nconns--;
@@ -105,6 +107,9 @@ static void conn_write(struct control_conn *conn)
 	conn->out = NULL;
 	conn->state = CONN_READS;
 	loop_defer(conn->control->blkd->loop, &conn->next);
+	if (conn->control->is_stopped) /* the end may wait for this answer */
+		loop_defer(conn->control->blkd->loop,
+			   &conn->control->blkd->end_task);
 }
 
 void control_answer(struct control_conn *conn, json_t *answer)
@@ -281,12 +286,14 @@ bool control_is_idle(const struct control *control)
 {
 	struct list *at, *next;
 
+	if (!control)
+		return true;
 	list_for_each(at, next, &control->conns)
 	{
 		struct control_conn *conn =
 			container_of(at, struct control_conn, list);
 
-		if (conn->state != CONN_READS)
+		if (conn->state == CONN_OPEN)
 			return false;
 	}
 	return true;

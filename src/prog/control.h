@@ -58,7 +58,7 @@ void control_stop(struct control *control);
 /** control_free() - stopped before, and no request is open. Return: NULL. */
 struct control *control_free(struct control *control);
 
-/** control_is_idle() - no request is open and no answer unsent */
+/** control_is_idle() - no request is open; NULL is idle */
 bool control_is_idle(const struct control *control);
 
 /** control_blkd() - the daemon that @conn speaks to */

@@ -18,12 +18,18 @@
 #include "serve/nbd.h"
 
 const struct control_op control_ops[] = {
-	{"disk-add", op_disk_add},	{"disk-rm", op_disk_rm},
-	{"disk-ls", op_disk_ls},	{"store-add", op_store_add},
-	{"store-rm", op_store_rm},	{"store-ls", op_store_ls},
-	{"image-add", op_image_add},	{"image-rm", op_image_rm},
-	{"image-ls", op_image_ls},	{"status", op_status},
-	{"log-level", op_log_level},	{"quit", op_quit},
+	{"disk-add", op_disk_add},
+	{"disk-rm", op_disk_rm},
+	{"disk-ls", op_disk_ls},
+	{"store-add", op_store_add},
+	{"store-rm", op_store_rm},
+	{"store-ls", op_store_ls},
+	{"image-add", op_image_add},
+	{"image-rm", op_image_rm},
+	{"image-ls", op_image_ls},
+	{"status", op_status},
+	{"log-level", op_log_level},
+	{"quit", op_quit},
 	{NULL, NULL},
 };
 

@@ -77,7 +77,7 @@ static int spec_of_request(struct blkd *blkd, const json_t *request,
 
 static void add_failed(struct disk *disk, void *owner)
 {
-	control_fail(owner, disk->err, &disk->why);
+	control_fail(owner, disk->stack.err, &disk->stack.why);
 }
 
 static void add_opened(struct disk *disk, void *owner)
@@ -90,11 +90,11 @@ static void add_opened(struct disk *disk, void *owner)
 		control_fail(conn, -ESHUTDOWN, NULL);
 		return;
 	}
-	keys = disk->err ? NULL : disk_spec_to_json(&disk->spec);
-	if (!disk->err && (!keys || registry_put(blkd->registry, REGISTRY_DISKS,
-						 keys) < 0))
-		disk->err = -ENOMEM;
-	if (disk->err) {
+	keys = disk->stack.err ? NULL : disk_spec_to_json(&disk->spec);
+	if (!disk->stack.err &&
+	    (!keys || registry_put(blkd->registry, REGISTRY_DISKS, keys) < 0))
+		disk->stack.err = -ENOMEM;
+	if (disk->stack.err) {
 		disk_remove(disk, add_failed, conn);
 		return;
 	}
@@ -193,11 +193,12 @@ void op_disk_rm(struct control_conn *conn, const json_t *request)
 		(void)why(&w, 0, "there is no disk '%.64s'", name);
 		err = -ENOENT;
 	}
-	if (!err && disk->clients && !request_flag(request, "force")) {
+	if (!err && disk_clients(disk) && !request_flag(request, "force")) {
 		(void)why(&w, 0,
 			  "disk '%s' is in use by %u client%s: stop them, or "
 			  "cut them off with --force",
-			  name, disk->clients, disk->clients == 1 ? "" : "s");
+			  name, disk_clients(disk),
+			  disk_clients(disk) == 1 ? "" : "s");
 		err = -EBUSY;
 	}
 	removal = err ? NULL : calloc(1, sizeof(*removal));
@@ -234,9 +235,9 @@ static void add_stats(json_t *object, const struct nbd_stats *stats)
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		(void)json_object_set_new(object, rows[i].key,
-					  json_integer((json_int_t)rows[i]
-							       .value));
+		(void)json_object_set_new(
+			object, rows[i].key,
+			json_integer((json_int_t)rows[i].value));
 }
 
 json_t *disk_to_json(const struct disk *disk)
@@ -245,19 +246,21 @@ json_t *disk_to_json(const struct disk *disk)
 
 	if (!object)
 		return NULL;
-	(void)json_object_set_new(
-		object, "state", json_string(disk_state_name(disk->state)));
+	(void)json_object_set_new(object, "state",
+				  json_string(disk_state_name(disk->state)));
 	(void)json_object_set_new(object, "clients",
-				  json_integer(disk->clients));
+				  json_integer(disk_clients(disk)));
 	(void)json_object_set_new(object, "is_kept",
 				  json_boolean(disk->is_kept));
 	if (disk->state == DISK_FAILED)
 		(void)json_object_set_new(object, "why",
-					  json_string(disk->why.text));
+					  json_string(disk->stack.why.text));
+	(void)json_object_set_new(object, "use",
+				  json_string(disk_use_name(disk->use)));
 	if (disk->state == DISK_SERVING) {
 		(void)json_object_set_new(
 			object, "size",
-			json_integer((json_int_t)disk->stack.top->size));
+			json_integer((json_int_t)disk->stack.size));
 		add_stats(object, nbd_export_stats(disk->export));
 	}
 	return object;

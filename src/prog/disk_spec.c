@@ -35,6 +35,7 @@ static const struct key keys[] = {
 	KEY("overlay", KEY_TEXT, overlay),
 	KEY("boot", KEY_TEXT, boot),
 	KEY("serial", KEY_TEXT, serial),
+	KEY("vhost-user", KEY_TEXT, vhost_user),
 	KEY("size", KEY_SIZE, size),
 	KEY("ro", KEY_FLAG, is_ro),
 	KEY("ephemeral", KEY_FLAG, is_ephemeral),
@@ -172,7 +173,8 @@ int disk_spec_check(const struct disk_spec *spec, struct why *w)
 	    strcmp(spec->format, "qcow2"))
 		return refuse(w, "disk '%s': format is raw or qcow2",
 			      spec->name);
-	if (spec->size && !spec->overlay && !spec->is_ephemeral)
+	if (spec->size && !spec->overlay && !spec->is_ephemeral &&
+	    !(spec->format && !strcmp(spec->format, "qcow2")))
 		return refuse(w,
 			      "disk '%s': size= is of an overlay to be made: "
 			      "give overlay= or ephemeral",

@@ -35,6 +35,7 @@ enum disk_switch { DISK_AUTO, DISK_ON, DISK_OFF };
  * @boot:	directory where map and segment are written if it cannot be
  *		beside the image
  * @serial:	what the guest sees as the disk's serial number
+ * @vhost_user:	path of a socket where it is a vhost-user-blk back-end too
  * @size:	bytes of an overlay that is yet to be made; 0: as @file
  * @is_ro:	nobody writes to it
  * @is_ephemeral: what is written is gone when the disk is removed
@@ -49,6 +50,7 @@ struct disk_spec {
 	char *overlay;
 	char *boot;
 	char *serial;
+	char *vhost_user;
 	uint64_t size;
 	bool is_ro;
 	bool is_ephemeral;

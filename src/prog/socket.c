@@ -45,14 +45,19 @@ int socket_connect_unix(const char *path, int *ret)
 /* Remove a socket file that its process left behind, and nothing else. */
 static void remove_stale(const char *path)
 {
+	CLEANUP(cleanup_fd) int fd = -1;
+	struct sockaddr_un un;
 	struct stat st;
-	int fd = -1;
 
 	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return;
-	if (socket_connect_unix(path, &fd) == -ECONNREFUSED)
+	if (unix_address(path, &un) < 0)
+		return;
+	/* Not blocking: one that listens may have its queue full. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0 &&
+	    errno == ECONNREFUSED)
 		(void)unlink(path);
-	cleanup_fd(&fd);
 }
 
 int socket_listen_unix(const char *path, unsigned mode, int *ret, struct why *w)

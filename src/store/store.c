@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/why.h"
 #include "store/file.h"
+#include "store/http.h"
 #include "store/nbd.h"
 #include "wire/address.h"
 
@@ -36,7 +37,8 @@ static int open_file(struct loop *loop, const char *address, unsigned flags,
 
 static const struct kind kinds[] = {
 	{"file", open_file},	{"nbd", nbd_open},	 {"nbds", nbd_open},
-	{"nbd+unix", nbd_open}, {"nbds+unix", nbd_open},
+	{"nbd+unix", nbd_open}, {"nbds+unix", nbd_open}, {"http", http_open},
+	{"https", http_open},
 };
 
 int store_open(struct loop *loop, const char *address, unsigned flags,

@@ -3,12 +3,13 @@
  * nbd_serve.c - the NBD door alone, for tests and measurements
  *
  *	nbd_serve [-c N] [-H MS] [-r N] [-p PSKFILE | -x DIR [-R] [-v]]
- *		(-u SOCKET | -l PORT | -s) NAME=STORE[,ro][,slow=US] ...
+ *		[-u SOCKET] [-l PORT] [-s] [-a] NAME=STORE[,ro][,slow=US] ...
  *
  * STORE is the address of a store (opened for writing unless ro), or mem:SIZE.
  * SIGUSR1 removes an export each time, in their order. -c, -H, -r: most
  * connections, milliseconds for the handshake, most requests of a connection.
- * -R requires TLS, -v verifies clients. SIGTERM stops in order: "stopped" and
+ * -R requires TLS, -v verifies clients. -s serves standard input and output, -a
+ * the socket at descriptor 3. SIGTERM stops in order: "stopped" and
  * the statistics on standard output.
  */
 #include <errno.h>
@@ -187,12 +188,12 @@ int main(int argc, char **argv)
 	struct nbd_conf conf = {.on_idle = on_idle};
 	const char *psk = NULL, *x509 = NULL, *path = NULL, *port = NULL;
 	const struct nbd_stats *stats;
-	bool must_verify = false;
+	bool must_verify = false, is_activated = false;
 	struct why why = {0};
 	int opt, err;
 
 	conf.tls = NBD_TLS_ALLOWED;
-	while ((opt = getopt(argc, argv, "c:H:r:p:x:Rvu:l:s")) != -1) {
+	while ((opt = getopt(argc, argv, "c:H:r:p:x:Rvu:l:sa")) != -1) {
 		if (opt == 'c')
 			conf.connections_max = (unsigned)atoi(optarg);
 		else if (opt == 'H')
@@ -211,6 +212,8 @@ int main(int argc, char **argv)
 			path = optarg;
 		else if (opt == 'l')
 			port = optarg;
+		else if (opt == 'a')
+			is_activated = true;
 		else if (opt == 's')
 			is_stdio = true;
 		else
@@ -234,6 +237,8 @@ int main(int argc, char **argv)
 		err = nbd_server_listen(server, listen_unix(path));
 	if (!err && port)
 		err = nbd_server_listen(server, listen_tcp(port));
+	if (!err && is_activated)
+		err = nbd_server_listen(server, 3);
 	if (!err && is_stdio)
 		err = nbd_server_connect(server, dup(0), dup(1));
 	if (err < 0)
