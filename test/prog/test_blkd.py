@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 import nbd
 import pytest
@@ -81,7 +82,7 @@ def test_the_second_boot_reads_the_segment(tmp_path):
     """Recording, writing and prefetching, over an NBD server."""
     store = tmp_path / "store"
     store.mkdir()
-    raw = image(store / "a.raw", 32 * MIB)
+    content = image(store / "a.raw", 32 * MIB).read_bytes()
     origin = tmp_path / "origin.log"
     slow = tmp_path / "slow.sock"
     nbdkit = subprocess.Popen(
@@ -98,8 +99,7 @@ def test_the_second_boot_reads_the_segment(tmp_path):
                 h = connect(d.uri("a"))
                 for i in range(300):
                     at = i * 7919 % 8000 * 4096
-                    assert h.pread(4096, at) == \
-                        raw.read_bytes()[at:at + 4096]
+                    assert h.pread(4096, at) == content[at:at + 4096]
                 assert d.ask(op="boot-mark-done", name="a")["ok"]
                 h.shutdown()
             if boot == 0:
@@ -343,6 +343,29 @@ def test_starts_fast_and_stays_small(tmp_path):
         h.shutdown()
         assert ms < 50, ms
         assert own - used < 10 * 1024, (own, used)
+
+
+def test_metrics_over_http(tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with Daemon(tmp_path, "--metrics", f"127.0.0.1:{port}"):
+        url = f"http://127.0.0.1:{port}/metrics"
+        with urllib.request.urlopen(url) as answer:
+            assert b"roost_uptime_seconds" in answer.read()
+        idle = [socket.create_connection(("127.0.0.1", port))
+                for _ in range(20)]
+        idle[0].sendall(b"x" * 100000)
+        for c in idle:
+            c.close()
+        with urllib.request.urlopen(url) as answer:
+            assert answer.status == 200
+
+
+def test_it_cannot_run_programs(tmp_path):
+    with Daemon(tmp_path) as d:
+        status = open(f"/proc/{d.process.pid}/status").read()
+        assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status
 
 
 def test_quit_is_answered(tmp_path):
