@@ -1,11 +1,15 @@
 """roost from outside, on a daemon of its own."""
 import json
+import pathlib
+import re
 import subprocess
 
 import nbd
 import pytest
 
-from daemon import MIB, Daemon, image, needs
+from daemon import BLKD, MIB, ROOST, Daemon, image, needs
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -226,3 +230,56 @@ def test_run_prints_what_it_would_run(d, golden):
     assert "qemu-system-x86_64" in out and "-kernel /vmlinuz" in out
     assert out.strip().endswith("-name x")
     d.roost("run", "none", code=4)
+
+
+def test_completion_knows_verbs_and_names(d, golden):
+    d.roost("disk", "create", "vm1", "--image", "a")
+
+    def complete(*words):
+        return d.roost("__complete", *words).split()
+
+    assert "disk" in complete() and "run" in complete()
+    assert "attach" in complete("disk")
+    assert "vm1" in complete("disk", "rm")
+    assert "--image" in complete("disk", "create", "x")
+    assert complete("disk", "create", "x", "--image") == ["a"]
+    assert complete("image", "import") == ["@file"]
+    script = TOP / "data" / "completion" / "roost"
+    p = subprocess.run(
+        ["bash", "-c", f"PATH={pathlib.Path(ROOST).parent}:$PATH; "
+         f". {script}; COMP_WORDS=(roost disk r); COMP_CWORD=2; _roost; "
+         "echo ${COMPREPLY[@]}"], text=True, capture_output=True)
+    assert p.stdout.split() == ["rm"], p.stderr
+
+
+def test_the_manual_has_every_option_and_verb(d):
+    """What --help lists is in the man page, and in the other's table."""
+    man = (TOP / "data" / "man" / "roost-blkd.8").read_text()
+    man = man.replace("\\-", "-")
+    out = subprocess.run([BLKD, "--help"], text=True, capture_output=True)
+    options = re.findall(r"^  (--[a-z-]+)", out.stdout, re.M)
+    assert len(options) > 15
+    assert [o for o in options if o not in man] == []
+    man = (TOP / "data" / "man" / "roost.1").read_text().replace("\\-", "-")
+    verbs = re.findall(r"^  (\w[\w-]*(?: [\w-]+)?)  ", d.roost("--help"), re.M)
+    assert len(verbs) > 20
+    assert [v for v in verbs if v not in man] == []
+
+
+def test_install(tmp_path):
+    build = pathlib.Path(ROOST).resolve().parent.parent.parent
+    if not (build / "build.ninja").exists():
+        pytest.skip("not in a build directory")
+    p = subprocess.run(["meson", "install", "-C", str(build), "--no-rebuild",
+                        "--destdir", str(tmp_path)], text=True,
+                       capture_output=True)
+    assert p.returncode == 0, p.stdout + p.stderr
+    found = {f.name for f in tmp_path.rglob("*")}
+    assert {"roost", "roost-blkd", "roost.1", "roost-blkd.8", "blkd.conf.5",
+            "roost-blkd.service", "roost-blkd.socket", "blkd.conf",
+            "roost.conf"} <= found
+    conf = next(tmp_path.rglob("blkd.conf"))
+    assert "[daemon]" in conf.read_text()
+    unit = next(tmp_path.rglob("roost-blkd.service")).read_text()
+    assert "@" not in unit.replace("@system-service", "").replace(
+        "@io-event", "").replace("@privileged", "").replace("@resources", "")
