@@ -17,8 +17,10 @@
 #include "base/work.h"
 #include "cache/cache.h"
 #include "prog/background.h"
+#include "prog/blkd_confine.h"
 #include "prog/blkd_disk.h"
 #include "prog/blkd_door.h"
+#include "prog/blkd_scrape.h"
 #include "prog/config.h"
 #include "prog/control.h"
 #include "prog/disk_spec.h"
@@ -338,6 +340,10 @@ static int serve(struct blkd *blkd, struct why *w)
 	err = signals_make(&signals, blkd);
 	if (!err)
 		err = doors_make(blkd, w);
+	if (!err && blkd->config->user)
+		err = confine_user(blkd->config->user, w);
+	if (!err && !blkd->config->no_seccomp)
+		err = confine_calls(w);
 	if (!err)
 		err = loop_new(&blkd->loop, w);
 	if (!err)
@@ -350,9 +356,12 @@ static int serve(struct blkd *blkd, struct why *w)
 		err = registry_load(blkd->config->state, &blkd->registry, w);
 	if (!err)
 		err = add_stores(blkd);
-	if (!err && blkd->config->control)
-		err = control_new(blkd, blkd->config->control, -1,
-				  &blkd->control, w);
+	if (!err && (blkd->config->control || blkd->control_fd >= 0))
+		err = control_new(blkd, blkd->config->control,
+				  take_fd(&blkd->control_fd), &blkd->control,
+				  w);
+	if (!err && blkd->config->metrics)
+		err = scrape_new(blkd, blkd->config->metrics, &blkd->scrape, w);
 	if (!err)
 		err = make_server(blkd, w);
 	if (!err) {
@@ -373,7 +382,11 @@ static int serve(struct blkd *blkd, struct why *w)
 
 int blkd_run(struct config *config)
 {
-	struct blkd blkd = {.config = config, .start_ns = clock_ns()};
+	struct blkd blkd = {
+		.config = config,
+		.control_fd = -1,
+		.start_ns = clock_ns(),
+	};
 	struct why w = {0};
 
 	list_init(&blkd.disks);
@@ -385,6 +398,8 @@ int blkd_run(struct config *config)
 		blkd.exit_code = 1;
 	}
 	control_free(blkd.control);
+	scrape_free(blkd.scrape);
+	cleanup_fd(&blkd.control_fd);
 	loop_task_cancel(&blkd.end_task);
 	doors_free(&blkd);
 	if (config->pid_file && blkd.is_serving)

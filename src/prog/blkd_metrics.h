@@ -2,7 +2,7 @@
 /*
  * blkd_metrics.h - all counters of the daemon, as Prometheus reads them
  *
- * roost-metrics(7) has each name with its meaning; bytes are bytes, times are
+ * roost-blkd(8) has each name with its meaning; bytes are bytes, times are
  * seconds, what ends in _total only grows.
  */
 #ifndef PROG_BLKD_METRICS_H

@@ -11,6 +11,7 @@
 #include "cache/cache.h"
 #include "prog/blkd.h"
 #include "prog/blkd_disk.h"
+#include "prog/blkd_door.h"
 #include "prog/config.h"
 #include "prog/control.h"
 #include "prog/control_ops.h"
@@ -88,18 +89,6 @@ void save_and_answer(struct control_conn *conn)
 	registry_save(blkd->registry, blkd->workers, &saving->save);
 }
 
-/* Paths of the unix sockets that NBD clients can use. */
-static json_t *nbd_sockets(const struct config *config)
-{
-	json_t *sockets = json_array();
-
-	for (size_t i = 0; i < config->nlistens; i++)
-		if (config->listens[i].kind == LISTEN_UNIX)
-			(void)json_array_append_new(
-				sockets, json_string(config->listens[i].path));
-	return sockets;
-}
-
 void op_status(struct control_conn *conn, const json_t *request)
 {
 	struct blkd *blkd = control_blkd(conn);
@@ -133,7 +122,7 @@ void op_status(struct control_conn *conn, const json_t *request)
 			  (json_int_t)totals.ram_bytes, "cache_used_bytes",
 			  (json_int_t)totals.used_bytes, "cache_boot_bytes",
 			  (json_int_t)totals.boot_bytes, "nbd_sockets",
-			  nbd_sockets(blkd->config)));
+			  doors_paths(blkd)));
 }
 
 void op_log_level(struct control_conn *conn, const json_t *request)

@@ -104,6 +104,9 @@ const char *roost_text(const json_t *object, const char *key);
 unsigned long long roost_number(const json_t *object, const char *key);
 bool roost_flag(const json_t *object, const char *key);
 
+/** roost_complete() - candidates for the word after @words, for the shell */
+int roost_complete(struct roost *roost, int nwords, char **words);
+
 /* The verbs. */
 int verb_store_add(struct roost *roost);
 int verb_store_ls(struct roost *roost);

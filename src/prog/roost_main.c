@@ -194,14 +194,16 @@ int main(int argc, char **argv)
 		printf("roost %s\n", ROOST_VERSION);
 		return ROOST_OK;
 	}
+	if (!roost.control)
+		roost.control = ROOST_CONTROL_PATH;
+	if (!strcmp(argv[1], "__complete"))
+		return roost_complete(&roost, argc - 2, argv + 2);
 	roost.verb = find_verb(argc, argv, &used);
 	if (!roost.verb)
 		return ROOST_USAGE;
 	code = read_args(&roost, argc, argv, used);
 	if (code)
 		return code;
-	if (!roost.control)
-		roost.control = ROOST_CONTROL_PATH;
 	code = roost.verb->run(&roost);
 	if (roost.fd >= 0)
 		(void)close(roost.fd);
