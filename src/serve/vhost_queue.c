@@ -214,6 +214,7 @@ int vhost_queue_start(struct vhost_queue *q, const struct virtq_layout *layout,
 					q->vq.published, heads);
 	for (unsigned i = 0; i < q->nagain; i++) /* process() takes the last */
 		q->again[i] = heads[q->nagain - 1 - i];
+	q->stats->again += q->nagain;
 	/* The ring was taken up to here: answered or not. */
 	if (q->inflight.is_old)
 		q->vq.next_avail = (uint16_t)(q->vq.published + q->nagain);

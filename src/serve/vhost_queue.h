@@ -38,6 +38,7 @@
 /** struct vhost_queue_stats - counts since the server was made */
 struct vhost_queue_stats {
 	uint64_t requests;
+	uint64_t again; /* of these, such as an earlier life had taken */
 	uint64_t kicks;
 	uint64_t calls;
 	uint64_t broken; /* times a driver's ring or chain made no sense */

@@ -122,11 +122,14 @@ static int answer(struct vhost_user_server *s,
 static void handle(struct vhost_user_server *s)
 {
 	struct vhost_user_msg reply;
+	uint64_t again = s->dev.stats.again;
 	int reply_fd = -1;
 	int res = vhost_device_message(&s->dev, &s->msg, s->fds, s->nfds,
 				       &reply, &reply_fd);
 
 	forget_message(s);
+	if (s->dev.stats.again != again)
+		event(s, "requests of an earlier life are done again");
 	if (res == 1)
 		res = answer(s, &reply, reply_fd);
 	if (reply_fd >= 0)
@@ -401,6 +404,7 @@ void vhost_user_server_stats(const struct vhost_user_server *s,
 {
 	*ret = s->stats;
 	ret->requests = s->dev.stats.requests;
+	ret->again = s->dev.stats.again;
 	ret->kicks = s->dev.stats.kicks;
 	ret->calls = s->dev.stats.calls;
 	ret->broken = s->dev.stats.broken;

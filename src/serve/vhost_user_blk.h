@@ -53,6 +53,7 @@ struct vhost_user_stats {
 	uint64_t clients;
 	uint64_t nonsense; /* clients hung up on for what they said */
 	uint64_t requests;
+	uint64_t again; /* of these, such as an earlier process had taken */
 	uint64_t kicks;
 	uint64_t calls;
 	uint64_t broken; /* rings or chains of the guest that made no sense */
