@@ -56,7 +56,7 @@ def test_out_of_bounds_is_refused(client):
         assert client.ask(READ, offset, length) == EINVAL
         assert client.ask(WRITE, offset, length, 0, bytes(length)) == ENOSPC
         assert client.ask(ZERO, offset, length) == ENOSPC
-        assert client.ask(TRIM, offset, length) == ENOSPC
+        assert client.ask(TRIM, offset, length) == EINVAL
         assert client.ask(CACHE, offset, length) == EINVAL
     assert client.ask(READ, SIZE - 10, 10) == bytes(10)
 
