@@ -10,16 +10,23 @@
 #include <sys/vfs.h>
 
 #include "base/array.h"
+#include "base/ram_guard.h"
 
 void ram_init(struct ram *ram)
 {
 	*ram = (struct ram){0};
 }
 
+static void unmap(struct ram_region *region)
+{
+	ram_guard_remove(region->map);
+	(void)munmap(region->map, region->map_len);
+}
+
 void ram_release(struct ram *ram)
 {
 	for (unsigned i = 0; i < ram->nregions; i++)
-		(void)munmap(ram->regions[i].map, ram->regions[i].map_len);
+		unmap(&ram->regions[i]);
 	ram_init(ram);
 }
 
@@ -69,7 +76,8 @@ int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
 		return -EEXIST;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	/* Past the end of the file there is SIGBUS, not memory. */
+	/* Past the end of the file there is SIGBUS, not memory. It may still
+	 * be cut short later: for that there is ram_guard.h. */
 	if (!S_ISREG(st.st_mode) || end > (uint64_t)st.st_size)
 		return -EINVAL;
 	unit = map_unit(fd);
@@ -81,6 +89,10 @@ int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
 		     MAP_SHARED | MAP_NORESERVE, fd, (off_t)(offset - skip));
 	if (region.map == MAP_FAILED)
 		return -errno;
+	if (ram_guard_add(region.map, region.map_len) < 0) {
+		(void)munmap(region.map, region.map_len);
+		return -ENOSPC;
+	}
 	/* A core of ours must not hold, nor wait for, a guest's memory. */
 	(void)madvise(region.map, region.map_len, MADV_DONTDUMP);
 	region.host = (uint8_t *)region.map + skip;
@@ -99,7 +111,7 @@ int ram_unmap(struct ram *ram, gpa_t at, uint64_t len)
 
 	if (i == ram->nregions || r->at != at.a || r->len != len)
 		return -ENOENT;
-	(void)munmap(r->map, r->map_len);
+	unmap(r);
 	ram->nregions--;
 	memmove(r, r + 1, (ram->nregions - i) * sizeof(*r));
 	return 0;

@@ -18,6 +18,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/ram_guard.h"
 
 #define BIT(n) (1ull << (n))
 
@@ -120,17 +121,23 @@ static void stop_rings(struct vhost_device *dev)
 	}
 }
 
+static void unmap_shared(void *map, size_t len)
+{
+	ram_guard_remove(map);
+	(void)munmap(map, len);
+}
+
 static void unmap_inflight(struct vhost_device *dev)
 {
 	if (dev->inflight)
-		(void)munmap(dev->inflight, dev->inflight_len);
+		unmap_shared(dev->inflight, dev->inflight_len);
 	dev->inflight = NULL;
 }
 
 static void unmap_log(struct vhost_device *dev)
 {
 	if (dev->log)
-		(void)munmap(dev->log, dev->log_len);
+		unmap_shared(dev->log, dev->log_len);
 	dev->log = NULL;
 	dev->ram.log = NULL;
 }
@@ -332,6 +339,10 @@ static int map_shared(int fd, uint64_t offset, uint64_t len, void **ret)
 		   (off_t)offset);
 	if (map == MAP_FAILED)
 		return -errno;
+	if (ram_guard_add(map, len) < 0) {
+		(void)munmap(map, len);
+		return -ENOSPC;
+	}
 	*ret = map;
 	return 0;
 }

@@ -667,6 +667,34 @@ static void tells_of_a_new_size(void)
 	end();
 }
 
+static void outlives_one_who_takes_his_memory_away(void)
+{
+	int files[2];
+
+	begin();
+	for (unsigned i = 0; i < 2; i++) {
+		f.nqueues = 0;
+		connect_and_start(1);
+		assert(ask(OUT, 0, 512) == 0);
+		files[0] = f.mem_fd;
+		files[1] = f.inflight_fd;
+		/* The record is sealed, or should be. */
+		assert(ftruncate(files[1], 0) < 0);
+		assert(ftruncate(files[0], 0) == 0);
+		vhost_frontend_kick(&f, 0);
+		usleep(20000);
+		vhost_frontend_hang_up(&f);
+		assert(ftruncate(f.mem_fd, MEM) == 0);
+		close(f.inflight_fd);
+		f.inflight_fd = -1;
+	}
+	f.nqueues = 0;
+	connect_and_start(1);
+	assert(ask(IN, 0, 512) == 0);
+	end();
+	assert(s.stats.clients == 3 && s.stats.broken == 2);
+}
+
 static void survives_resets(void)
 {
 	static const uint32_t resets[] = {
@@ -711,6 +739,7 @@ int main(void)
 	changes_memory_under_running_queues();
 	logs_what_it_writes_for_a_migration();
 	tells_of_a_new_size();
+	outlives_one_who_takes_his_memory_away();
 	survives_resets();
 	return 0;
 }
