@@ -603,6 +603,18 @@ static void changes_memory_under_running_queues(void)
 		assert(vhost_frontend_ask(&f, &m, NULL, 0) == 0 && !m.u64);
 	}
 	assert(ask(IN, 0, 512) == 0);
+
+	/* A whole new table, in which the rings come to lie elsewhere. */
+	offer(0, 1, IN, 0, 512);
+	show(0);
+	m = (struct vhost_user_msg){
+		.request = VHOST_USER_SET_MEM_TABLE,
+		.flags = VHOST_USER_NEED_REPLY,
+		.mem = {.n = 2, .at = {add.region, f.region}},
+	};
+	assert(vhost_frontend_ask(&f, &m, (int[]){fd, f.mem_fd}, 2) == 0);
+	assert(!m.u64 && take(0) == 1 && status(0, 1) == 0);
+	assert(ask(IN, 0, 512) == 0 && buffer(0, 0)[0] == 'm');
 	munmap(map, 1u << 20);
 	close(fd);
 	end();
