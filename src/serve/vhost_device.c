@@ -109,8 +109,8 @@ static void set_fd(int *to, int fd)
 static void stop_ring(struct vhost_ring *ring)
 {
 	vhost_queue_stop(&ring->queue);
-	set_fd(&ring->queue.kick_fd, -1);
-	set_fd(&ring->queue.call_fd, -1);
+	vhost_queue_set_kick(&ring->queue, -1);
+	vhost_queue_set_call(&ring->queue, -1);
 }
 
 static void stop_rings(struct vhost_device *dev)
@@ -155,7 +155,7 @@ void vhost_device_reset(struct vhost_device *dev)
 	for (unsigned i = 0; i < dev->nqueues; i++) {
 		struct vhost_ring *ring = &dev->rings[i];
 
-		set_fd(&ring->queue.err_fd, -1);
+		vhost_queue_set_err(&ring->queue, -1);
 		ring->size = 0;
 		ring->base = 0;
 		ring->has_addr = false;
@@ -488,6 +488,17 @@ static int set_addr(struct vhost_device *dev, const struct vhost_user_msg *msg)
 	return move_rings(dev);
 }
 
+/*
+ * An eventfd, or another that has no place in a file system. What is written
+ * to these does no harm; a pipe whose reader has gone would be a SIGPIPE.
+ */
+static bool is_anonymous(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && !(st.st_mode & S_IFMT);
+}
+
 /* The one descriptor of kick, call and err; *@ret is -1 for none. */
 static int take_vring_fd(const struct vhost_user_msg *msg, int *fds,
 			 unsigned nfds, int *ret)
@@ -495,6 +506,8 @@ static int take_vring_fd(const struct vhost_user_msg *msg, int *fds,
 	bool has_none = msg->u64 & VHOST_USER_VRING_NO_FD;
 
 	if (nfds != (has_none ? 0 : 1))
+		return -EINVAL;
+	if (!has_none && !is_anonymous(fds[0]))
 		return -EINVAL;
 	*ret = has_none ? -1 : take_fd(&fds[0]);
 	return 0;
@@ -511,7 +524,7 @@ static int set_kick(struct vhost_device *dev, const struct vhost_user_msg *msg,
 		return err;
 	if (fd < 0) /* to be polled for ever: not by us */
 		return -EOPNOTSUPP;
-	set_fd(&ring->queue.kick_fd, fd);
+	vhost_queue_set_kick(&ring->queue, fd);
 	if (vhost_queue_is_started(&ring->queue))
 		return 0;
 	return start_ring(dev, ring);
@@ -530,7 +543,7 @@ static int set_call_or_err(struct vhost_device *dev,
 	if (msg->request == VHOST_USER_SET_VRING_CALL)
 		vhost_queue_set_call(q, fd);
 	else
-		set_fd(&q->err_fd, fd);
+		vhost_queue_set_err(q, fd);
 	return 0;
 }
 

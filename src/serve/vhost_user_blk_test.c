@@ -527,13 +527,20 @@ static void hangs_up_on_nonsense(void)
 		{.request = VHOST_USER_SET_LOG_BASE, .log = {8192, 0}},
 		{.request = VHOST_USER_SET_LOG_BASE,
 		 .log = {4096, UINT64_MAX - 4095}},
-		/* A queue without size or addresses. */
+		/* Not an eventfd. */
 		{.request = VHOST_USER_SET_VRING_KICK, .u64 = 0},
+		{.request = VHOST_USER_SET_VRING_CALL, .u64 = 0},
+		{.request = VHOST_USER_SET_VRING_ERR, .u64 = 0},
 	};
 	struct vhost_user_msg good = {
 		.request = VHOST_USER_ADD_MEM_REG,
 		.region = {.len = 4096},
 	};
+
+	const struct vhost_user_msg kick = {
+		.request = VHOST_USER_SET_VRING_KICK,
+	};
+	int event = eventfd(0, EFD_CLOEXEC);
 
 	assert(ftruncate(small, 4096) == 0);
 	for (unsigned i = 0; i < 8; i++)
@@ -544,6 +551,8 @@ static void hangs_up_on_nonsense(void)
 	for (size_t i = 0; i < ARRAY_SIZE(bad_with_fd); i++)
 		assert(is_nonsense(&bad_with_fd[i], &small, 1));
 	assert(!is_nonsense(&good, &small, 1));
+	/* A queue without size or addresses. */
+	assert(is_nonsense(&kick, &event, 1));
 	assert(is_nonsense(&good, fds, 2));
 	good.request = VHOST_USER_SET_OWNER;
 	assert(!is_nonsense(&good, fds, 8)); /* closed, not kept */
@@ -557,9 +566,10 @@ static void hangs_up_on_nonsense(void)
 	connect_and_start(1);
 	assert(ask(IN, 0, 512) == 0);
 	close(small);
+	close(event);
 	end();
 	assert(s.stats.nonsense ==
-	       ARRAY_SIZE(bad) + ARRAY_SIZE(bad_with_fd) + 1 + 1);
+	       ARRAY_SIZE(bad) + ARRAY_SIZE(bad_with_fd) + 3);
 }
 
 static void changes_memory_under_running_queues(void)
@@ -707,6 +717,36 @@ static void outlives_one_who_takes_his_memory_away(void)
 	assert(s.stats.clients == 3 && s.stats.broken == 2);
 }
 
+/* Its counter full, and a write to it would wait: not for us. */
+static void does_not_wait_for_one_who_takes_no_calls(void)
+{
+	struct vhost_user_msg m = {.request = VHOST_USER_SET_VRING_CALL};
+	const uint64_t full = UINT64_MAX - 1;
+	int event = eventfd(0, EFD_CLOEXEC); /* blocks */
+
+	begin();
+	connect_and_start(1);
+	assert(write(event, &full, sizeof(full)) == sizeof(full));
+	assert(vhost_frontend_send(&f, &m, &event, 1) == 0);
+	m = (struct vhost_user_msg){.request = VHOST_USER_GET_FEATURES};
+	assert(vhost_frontend_ask(&f, &m, NULL, 0) == 0);
+	for (unsigned i = 0; i < 3; i++) {
+		struct virtq_driver *d = &f.q[0].driver;
+		uint16_t head;
+		uint32_t len;
+
+		offer(0, i, IN, 0, 512);
+		(void)virtq_driver_listen(d, 1);
+		show(0);
+		while (!virtq_driver_take(d, &head, &len))
+			usleep(100);
+	}
+	/* Those that wait are let go, for the server to end. */
+	assert(read(event, &m.u64, sizeof(m.u64)) == sizeof(m.u64));
+	close(event);
+	end();
+}
+
 static void survives_resets(void)
 {
 	static const uint32_t resets[] = {
@@ -752,6 +792,7 @@ int main(void)
 	logs_what_it_writes_for_a_migration();
 	tells_of_a_new_size();
 	outlives_one_who_takes_his_memory_away();
+	does_not_wait_for_one_who_takes_no_calls();
 	survives_resets();
 	return 0;
 }
