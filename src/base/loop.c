@@ -88,8 +88,10 @@ void loop_cancel(struct loop *loop, struct loop_op *op)
 	io_uring_prep_cancel(loop_sqe(loop, &nobody), op, 0);
 }
 
-static void run_tasks(struct loop *loop)
+/* Return: whether any ran; so does run_timers(). */
+static bool run_tasks(struct loop *loop)
 {
+	bool is_any = !list_is_empty(&loop->tasks);
 	struct list now;
 
 	/* Those set from here on run in the next turn, which will not wait. */
@@ -102,32 +104,36 @@ static void run_tasks(struct loop *loop)
 		list_del(&task->list);
 		task->run(task);
 	}
+	return is_any;
 }
 
-static void run_timers(struct loop *loop)
+static bool run_timers(struct loop *loop)
 {
+	bool is_any = false;
 	uint64_t now;
 
 	if (list_is_empty(&loop->timers))
-		return;
+		return false;
 	now = clock_ns();
 	while (!list_is_empty(&loop->timers)) {
 		struct loop_timer *timer =
 			list_first(&loop->timers, struct loop_timer, list);
 
 		if (timer->at_ns > now)
-			return;
+			break;
 		list_del(&timer->list);
 		timer->run(timer);
+		is_any = true;
 	}
+	return is_any;
 }
 
-static int submit_and_wait(struct loop *loop)
+static int submit_and_wait(struct loop *loop, bool may_wait)
 {
 	struct __kernel_timespec ts = {0}, *timeout = NULL;
 	struct io_uring_cqe *cqe;
 
-	if (!list_is_empty(&loop->tasks) || loop->is_stopped)
+	if (!may_wait || !list_is_empty(&loop->tasks) || loop->is_stopped)
 		return io_uring_submit_and_get_events(&loop->ring);
 	if (!list_is_empty(&loop->timers)) {
 		struct loop_timer *timer =
@@ -143,14 +149,15 @@ static int submit_and_wait(struct loop *loop)
 						NULL);
 }
 
-int loop_turn(struct loop *loop)
+/* @is_running: wait even if a task or a timer was run. */
+static int turn(struct loop *loop, bool is_running)
 {
 	struct io_uring_cqe *cqe;
+	bool is_any = run_tasks(loop);
 	int err;
 
-	run_tasks(loop);
-	run_timers(loop);
-	err = submit_and_wait(loop);
+	is_any |= run_timers(loop);
+	err = submit_and_wait(loop, is_running || !is_any);
 	if (err < 0 && err != -ETIME && err != -EINTR && err != -EAGAIN &&
 	    err != -EBUSY)
 		return err;
@@ -174,13 +181,18 @@ int loop_turn(struct loop *loop)
 	return 0;
 }
 
+int loop_turn(struct loop *loop)
+{
+	return turn(loop, false);
+}
+
 int loop_run(struct loop *loop)
 {
 	int err = 0;
 
 	loop->is_stopped = false;
 	while (!err && !loop->is_stopped)
-		err = loop_turn(loop);
+		err = turn(loop, true);
 	return err;
 }
 

@@ -88,7 +88,12 @@ struct loop *loop_free(struct loop *loop);
 /** loop_run() - turn until loop_stop(). Return: 0, or what the ring said. */
 int loop_run(struct loop *loop);
 
-/** loop_turn() - one turn; waits if nothing is due. For tests and drains. */
+/**
+ * loop_turn() - one turn, for whoever waits for something in a loop of his own
+ *
+ * Waits only if it ran no task and no timer: what is waited for may have been
+ * done by those.
+ */
 int loop_turn(struct loop *loop);
 
 /** loop_stop() - loop_run() returns after this turn; on the loop's thread */

@@ -63,6 +63,28 @@ static void runs_timers_in_order_of_time(void)
 	assert(clock_ns() >= now + 9 * NS_PER_MS);
 }
 
+static void on_never(struct loop_timer *timer)
+{
+	(void)timer;
+	assert(!"an hour has passed");
+}
+
+/* Or whoever waits for what the task did would wait for the next event. */
+static void a_turn_that_ran_a_task_does_not_wait(void)
+{
+	struct loop_timer hour;
+	struct loop_task task;
+
+	memset(trace, 0, sizeof(trace));
+	loop_timer_init(&hour, on_never);
+	loop_timer_set(loop, &hour, clock_ns() + 3600 * NS_PER_S);
+	loop_task_init(&task, on_task);
+	loop_defer(loop, &task);
+	assert(loop_turn(loop) == 0);
+	assert(!strcmp(trace, "t"));
+	loop_timer_cancel(&hour);
+}
+
 static void on_ready(struct loop_watch *watch, int events)
 {
 	(void)watch;
@@ -169,6 +191,7 @@ int main(void)
 {
 	assert(loop_new(&loop, NULL) == 0);
 	runs_timers_in_order_of_time();
+	a_turn_that_ran_a_task_does_not_wait();
 	watches_a_descriptor();
 	lets_go_of_a_watch();
 	does_work_elsewhere();

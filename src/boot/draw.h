@@ -37,7 +37,7 @@ struct draw_sum {
 struct draw_sum draw_sum(const struct boot_map *map);
 
 /**
- * draw_text() - a summary and a line per batch
+ * draw_text() - a summary, and the batches in some 24 lines at most
  * @image:	the image's name
  * @now_s:	seconds since 1970, for the age
  */

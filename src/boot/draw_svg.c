@@ -3,7 +3,7 @@
  * draw_svg.c - a drawing of a boot workload map
  *
  * To the right is the place on the disk, downwards the time in the boot; at the
- * right edge a bar per batch tells its size. A batch is drawn as columns of
+ * right edge bars tell how much was read when. A batch is drawn as columns of
  * half a pixel, each in the colour of the block there that most boots read; so
  * the drawing's size has a bound, however many runs there are.
  */
@@ -23,7 +23,9 @@
 #define PLOT_W	   760
 #define PLOT_H	   460
 #define BAR_LEFT   (LEFT + PLOT_W + 20)
-#define BAR_W	   70
+#define BAR_W	   120
+#define BARS	   46
+#define BAR_H	   ((double)PLOT_H / BARS)
 #define HEIGHT	   (TOP + PLOT_H + 64)
 #define MARK_MOST  14.0 /* height of a batch's marks */
 #define MARK_LEAST 3.0
@@ -243,7 +245,7 @@ static double mark_height(const struct boot_map *map, uint32_t i,
 	return height < MARK_LEAST ? MARK_LEAST : height;
 }
 
-static void put_batch(const struct boot_map *map, uint32_t i, uint32_t most,
+static void put_batch(const struct boot_map *map, uint32_t i,
 		      const struct scale *scale, uint8_t *columns, FILE *out)
 {
 	const struct boot_batch *batch = &map->batches[i];
@@ -260,18 +262,43 @@ static void put_batch(const struct boot_map *map, uint32_t i, uint32_t most,
 	fill_columns(map, i, scale, columns);
 	for (enum share s = RARE; s < SHARES; s++)
 		put_share(columns, s, y, height, out);
-	/* The tail's times lie among the others': a thin bar over theirs. */
-	fprintf(out,
-		"<rect x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
-		"fill=\"%s\"/>",
-		BAR_LEFT, y, (double)BAR_W * batch->nblocks / most,
-		batch->is_tail ? MARK_LEAST : height,
-		batch->is_tail ? shares[SOME].color : "#8aa4bd");
-	if (height >= 9 && !batch->is_tail)
-		fprintf(out, "<text x=\"%.1f\" y=\"%.1f\">%s</text>",
-			BAR_LEFT + 4 + (double)BAR_W * batch->nblocks / most,
-			y + height / 2 + 4, size);
 	fprintf(out, "</g>\n");
+}
+
+/* A bar for each stretch of time: what was read first in it. */
+static void put_bars(const struct boot_map *map, const struct scale *scale,
+		     FILE *out)
+{
+	uint64_t bars[BARS] = {0}, most = 1;
+	char size[DRAW_SIZE_MAX];
+
+	for (uint32_t i = 0; i < map->nbatches; i++) {
+		const struct boot_batch *batch = &map->batches[i];
+		uint64_t at = (uint64_t)batch->start_ms * BARS / scale->last_ms;
+
+		at = min_u64(at, BARS - 1);
+		bars[at] += batch->nblocks;
+		most = max_u64(most, bars[at]);
+	}
+	for (unsigned i = 0; i < BARS; i++) {
+		if (!bars[i])
+			continue;
+		draw_size(size, bars[i] * BOOT_BLOCK);
+		fprintf(out,
+			"<g><title>%s</title><rect x=\"%d\" y=\"%.1f\" "
+			"width=\"%.1f\" height=\"%.1f\" fill=\"#8aa4bd\"/>"
+			"</g>\n",
+			size, BAR_LEFT, TOP + i * BAR_H + 0.5,
+			(double)BAR_W * (double)bars[i] / (double)most,
+			BAR_H - 1);
+	}
+	fprintf(out,
+		"<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>"
+		"<text x=\"%d\" y=\"%d\" text-anchor=\"middle\" "
+		"class=\"name\">read per %.2g s</text>\n",
+		BAR_LEFT + BAR_W, TOP + PLOT_H + 18,
+		draw_size(size, most * BOOT_BLOCK), BAR_LEFT + BAR_W / 2,
+		TOP + PLOT_H + 42, scale->last_ms / 1000.0 / BARS);
 }
 
 int draw_svg(const struct boot_map *map, const char *image, FILE *out)
@@ -281,15 +308,12 @@ int draw_svg(const struct boot_map *map, const char *image, FILE *out)
 		.image_blocks = div_up(map->identity.size, BOOT_BLOCK),
 	};
 	uint8_t *columns = malloc(COLUMNS);
-	uint32_t most = 1;
 
 	if (!columns)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < map->nbatches; i++) {
+	for (uint32_t i = 0; i < map->nbatches; i++)
 		scale.last_ms = (uint32_t)max_u64(scale.last_ms,
 						  map->batches[i].start_ms);
-		most = (uint32_t)max_u64(most, map->batches[i].nblocks);
-	}
 	/* Room below the last batch, whose end nobody knows. */
 	scale.last_ms = (uint32_t)min_u64(
 		scale.last_ms + scale.last_ms / 20 + 100ull, UINT32_MAX);
@@ -297,12 +321,9 @@ int draw_svg(const struct boot_map *map, const char *image, FILE *out)
 	put_head(map, image, out);
 	put_disk_axis(map, out);
 	put_time_axis(&scale, out);
-	fprintf(out,
-		"<text x=\"%d\" y=\"%d\" class=\"name\">size of the "
-		"batch</text>\n",
-		BAR_LEFT, TOP + PLOT_H + 42);
 	for (uint32_t i = 0; i < map->nbatches; i++)
-		put_batch(map, i, most, &scale, columns, out);
+		put_batch(map, i, &scale, columns, out);
+	put_bars(map, &scale, out);
 	fprintf(out,
 		"<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" "
 		"fill=\"none\" stroke=\"#9aa5b1\"/>\n</svg>\n",

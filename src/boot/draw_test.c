@@ -89,6 +89,29 @@ static void text_has_a_line_per_batch(void)
 	boot_map_free(map);
 }
 
+static void text_of_many_batches_fits_a_screen(void)
+{
+	static int owner[N];
+	uint64_t seed = 5;
+	struct boot_map *map;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	unsigned lines = 0;
+
+	sample_owners(&seed, owner, N, 1000);
+	map = sample_map(&seed, owner, N, 1000);
+	draw_text(map, "x", 0, out);
+	assert(!fclose(out));
+	for (size_t i = 0; i < len; i++)
+		lines += text[i] == '\n';
+	assert(lines <= 9 + 25);
+	assert(strstr(text, "  1-42 ") && strstr(text, "  967-999 "));
+	assert(strstr(text, "  1000 ") && strstr(text, "tail\n"));
+	free(text);
+	boot_map_free(map);
+}
+
 static void json_says_the_same(void)
 {
 	struct boot_map *map = sample();
@@ -189,6 +212,7 @@ int main(void)
 	sizes_have_one_decimal();
 	sums_up();
 	text_has_a_line_per_batch();
+	text_of_many_batches_fits_a_screen();
 	json_says_the_same();
 	svg_is_whole_and_of_bounded_size();
 	draws_the_smallest_map();

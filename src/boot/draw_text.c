@@ -7,6 +7,8 @@
 #include "boot/draw.h"
 #include "boot/map.h"
 
+#define LINES_MOST 24u /* of batches, and one more where the tail begins */
+
 char *draw_size(char text[static DRAW_SIZE_MAX], uint64_t bytes)
 {
 	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB",
@@ -90,22 +92,43 @@ static void put_written(const struct boot_map *map, uint64_t now_s, FILE *out)
 	fprintf(out, " ago\n");
 }
 
+/* Batches @i to @end - 1 as one line. */
+static void put_line(const struct boot_map *map, uint32_t i, uint32_t end,
+		     uint32_t history, FILE *out)
+{
+	uint64_t blocks = 0, runs = 0, always = 0;
+	char size[DRAW_SIZE_MAX], name[24];
+
+	if (end - i == 1)
+		(void)snprintf(name, sizeof(name), "%" PRIu32, i + 1);
+	else
+		(void)snprintf(name, sizeof(name), "%" PRIu32 "-%" PRIu32,
+			       i + 1, end);
+	for (uint32_t k = i; k < end; k++) {
+		blocks += map->batches[k].nblocks;
+		runs += map->batches[k].nruns;
+		always += always_of(map, &map->batches[k], history);
+	}
+	fprintf(out, "  %9s  %8.1f s  %10s  %6" PRIu64 "       %3.0f %%%s\n",
+		name, map->batches[i].start_ms / 1000.0,
+		draw_size(size, blocks * BOOT_BLOCK), runs,
+		100.0 * (double)always / (double)blocks,
+		map->batches[i].is_tail ? "  tail" : "");
+}
+
+/* The batches, some of them together where they would fill the screen. */
 static void put_batches(const struct boot_map *map, uint32_t history, FILE *out)
 {
-	fprintf(out,
-		"\n  batch   begins at       size    runs   read by all\n");
-	for (uint32_t i = 0; i < map->nbatches; i++) {
-		const struct boot_batch *batch = &map->batches[i];
-		char size[DRAW_SIZE_MAX];
+	uint32_t step = (uint32_t)div_up(map->nbatches, LINES_MOST);
 
-		fprintf(out,
-			"  %5" PRIu32 "  %8.1f s  %10s  %6" PRIu32
-			"         %3.0f %%%s\n",
-			i + 1, batch->start_ms / 1000.0,
-			draw_size(size, batch->nblocks * (uint64_t)BOOT_BLOCK),
-			batch->nruns,
-			100.0 * always_of(map, batch, history) / batch->nblocks,
-			batch->is_tail ? "  tail" : "");
+	fprintf(out, "\n    batches   begins at        size    runs  "
+		     "read by all\n");
+	for (uint32_t i = 0, end; i < map->nbatches; i = end) {
+		for (end = i + 1;
+		     end < map->nbatches && end - i < step &&
+		     map->batches[end].is_tail == map->batches[i].is_tail;)
+			end++;
+		put_line(map, i, end, history, out);
 	}
 }
 

@@ -20,9 +20,9 @@
  *
  * A block goes to the main batches if at least 80 % of the boots remembered
  * (BOOT_HISTORY, this one included) read it, to the tail if 20 % or this one
- * did; else it is dropped. Batches are cut at pauses of the boot and each 8 MiB
- * of first reads; inside a batch blocks are in image order. Blocks that this
- * boot did not read keep their place among the others of their old batch.
+ * did; else it is dropped. A batch is 1 MiB of first reads, more in very large
+ * sets; inside a batch blocks are in image order. Blocks that this boot did not
+ * read keep their place among the others of their old batch.
  *
  * Holes between runs are not bridged: the segment is packed, so a hole costs no
  * request, and what would fill it is waste.

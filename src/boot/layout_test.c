@@ -73,31 +73,44 @@ static enum where where(const struct boot_map *map, uint32_t block)
 	abort();
 }
 
-static void cuts_at_pauses_and_at_8_mib(void)
+static void a_batch_is_an_extent_in_order_of_time(void)
 {
 	static struct recorder_touch touches[10000];
 	struct boot_map *map = NULL;
 	uint32_t n = 0;
 
-	n = stretch(touches, n, 5000, 400, 0); /* a pause, enough: a batch */
-	n = stretch(touches, n, 1000, 100, 2000); /* a pause, too little */
-	n = stretch(touches, n, 100, 200, 4000); /* a pause after both */
-	n = stretch(touches, n, 20000, 5000, 8000); /* 2048, 2048, 904 */
+	n = stretch(touches, n, 5000, 200, 0);
+	n = stretch(touches, n, 1000, 40, 2000);
+	n = stretch(touches, n, 100, 16, 4000);
+	n = stretch(touches, n, 20000, 600, 8000); /* 256, 256, 88 */
 	boot(&map, touches, n);
 	assert(map->boots == 1 && map->nblocks == n);
 	assert(map->identity.size == identity.size);
 	assert(!strcmp(map->identity.version, "etag:x"));
-	assert(map->nbatches == 5);
-	assert(map->batches[0].nblocks == 400 && map->batches[0].start_ms == 0);
-	assert(map->batches[1].nblocks == 300);
-	assert(map->batches[1].start_ms == 2000 && map->batches[1].nruns == 2);
-	assert(map->runs[1].first == 100 && map->runs[2].first == 1000);
-	assert(map->batches[2].nblocks == 2048);
-	assert(map->batches[2].start_ms == 8000);
-	assert(map->batches[3].start_ms == 10048);
-	assert(map->batches[4].nblocks == 904);
-	assert(map->nruns == 6);
+	assert(map->nbatches == 4 && map->nextents == 4 && map->nruns == 6);
+	assert(map->batches[0].nblocks == 256 && map->batches[0].start_ms == 0);
+	assert(map->batches[0].nruns == 3);
+	assert(map->runs[0].first == 100 && map->runs[1].first == 1000);
+	assert(map->batches[1].start_ms == 8000);
+	assert(map->batches[2].start_ms == 8256);
+	assert(map->batches[3].start_ms == 8512);
+	assert(map->batches[3].nblocks == 88);
 	boot_map_free(map);
+}
+
+static void a_large_set_has_larger_batches(void)
+{
+	uint32_t n = 300000;
+	struct recorder_touch *touches = calloc(n, sizeof(*touches));
+	struct boot_map *map = NULL;
+
+	assert(touches);
+	for (uint32_t i = 0; i < n; i++)
+		touches[i] = (struct recorder_touch){i, i};
+	boot(&map, touches, n);
+	assert(map->nbatches == 391); /* of 768 blocks */
+	boot_map_free(map);
+	free(touches);
 }
 
 /* Block 10 + i is read by those boots whose bit is set in reads[i]. */
@@ -147,9 +160,9 @@ static void the_second_boot_of_the_same_changes_nothing(void)
 	boot_map_blocks(map, 2000, 100, blocks);
 	boot(&map, touches, n);
 	boot_map_blocks(map, 2000, 100, again);
-	assert(map->boots == 2 && map->nblocks == n && map->nbatches == 3);
+	assert(map->boots == 2 && map->nblocks == n && map->nbatches == 13);
 	assert(!memcmp(blocks, again, sizeof(blocks)));
-	assert(map->seen[0] == 3 && !map->batches[2].is_tail);
+	assert(map->seen[0] == 3 && !map->batches[12].is_tail);
 	boot_map_free(map);
 }
 
@@ -164,19 +177,19 @@ static void a_block_not_read_keeps_its_place(void)
 	uint32_t n, rank = 0;
 
 	for (int i = 0; i < 7; i++) {
-		n = stretch(touches, 0, 50000, 1000, 0);
-		n = stretch(touches, n, 30000, 1000, 50000);
-		n = stretch(touches, n, 10000, 1000, 100000);
+		n = stretch(touches, 0, 50000, 256, 0);
+		n = stretch(touches, n, 30000, 256, 50000);
+		n = stretch(touches, n, 10000, 256, 100000);
 		boot(&map, touches, n);
 	}
 	assert(map->nbatches == 3);
-	n = stretch(touches, 0, 50000, 1000, 0);
-	n = stretch(touches, n, 30000, 500, 5000);
-	n = stretch(touches, n, 10000, 1000, 10000);
+	n = stretch(touches, 0, 50000, 256, 0);
+	n = stretch(touches, n, 30000, 128, 5000);
+	n = stretch(touches, n, 10000, 256, 10000);
 	boot(&map, touches, n);
-	assert(map->nbatches == 3 && map->nblocks == 3000);
-	assert(boot_map_find(map, 30700, &rank));
-	assert(rank == 1700 && where(map, 30700) == MAIN);
+	assert(map->nbatches == 3 && map->nblocks == 3 * 256);
+	assert(boot_map_find(map, 30200, &rank));
+	assert(rank == 256 + 200 && where(map, 30200) == MAIN);
 	assert(map->batches[1].start_ms == 5000);
 	boot_map_free(map);
 }
@@ -242,7 +255,8 @@ static void every_layout_is_a_valid_map(uint64_t seed)
 
 int main(void)
 {
-	cuts_at_pauses_and_at_8_mib();
+	a_batch_is_an_extent_in_order_of_time();
+	a_large_set_has_larger_batches();
 	keeps_what_most_boots_read();
 	the_second_boot_of_the_same_changes_nothing();
 	a_block_not_read_keeps_its_place();

@@ -72,22 +72,6 @@ static int open_here(struct loop *on, const char *what,
 	return 0;
 }
 
-static void on_tick(struct loop_timer *timer)
-{
-	(void)timer;
-}
-
-/* A turn that does not wait for long: what we wait for may be a task's. */
-static void turn(void)
-{
-	static struct loop_timer tick;
-
-	loop_timer_init(&tick, on_tick);
-	loop_timer_set(loop, &tick, clock_ns() + NS_PER_MS);
-	assert(loop_turn(loop) == 0);
-	loop_timer_cancel(&tick);
-}
-
 static void start(uint64_t ram_bytes)
 {
 	assert(cache_new(loop, workers, ram_bytes, open_here, &cache, NULL) ==
@@ -105,7 +89,7 @@ static void stop(void)
 
 	cache_stop(cache, on_stopped, &is_stopped);
 	while (!is_stopped)
-		turn();
+		assert(loop_turn(loop) == 0);
 	cache = cache_free(cache);
 }
 
@@ -137,7 +121,7 @@ static struct blk *open_image(void)
 
 	cache_open(cache, &options, &o.opening);
 	while (o.res == 1)
-		turn();
+		assert(loop_turn(loop) == 0);
 	assert(o.res == 0);
 	return o.handle;
 }
@@ -192,7 +176,7 @@ static void begin(struct blk *blk, struct io *io, uint64_t offset, uint64_t len)
 static int end(struct io *io)
 {
 	while (io->res == 1)
-		turn();
+		assert(loop_turn(loop) == 0);
 	if (!io->res)
 		assert(!memcmp(io->buf, bytes + io->req.offset, io->req.len));
 	free(io->buf);
@@ -210,7 +194,7 @@ static int read_at(struct blk *blk, uint64_t offset, uint64_t len)
 static void wait_while_prefetching(void)
 {
 	while (stats().is_prefetching)
-		turn();
+		assert(loop_turn(loop) == 0);
 }
 
 /* What our guest reads at each boot: 2 MiB in 32 pieces, and the last byte. */
@@ -525,8 +509,8 @@ static void forgets_an_image_that_was_replaced(void)
 	boot(blk);
 	blk_free(blk);
 	while (stats().handles || stats().is_saving || stats().is_prefetching)
-		turn();
-	turn(); /* it is closed at the end of a turn */
+		assert(loop_turn(loop) == 0);
+	assert(loop_turn(loop) == 0); /* closed at the end of a turn */
 
 	for (uint64_t i = 0; i < SIZE; i++)
 		bytes[i] ^= 0x55;
@@ -553,7 +537,7 @@ static void an_open_error_says_why(void)
 		o.res = 1;
 		cache_open(cache, &options, &o.opening);
 		while (o.res == 1)
-			turn();
+			assert(loop_turn(loop) == 0);
 		assert(o.res == -ENOENT && !o.handle);
 	}
 	stop();

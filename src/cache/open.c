@@ -54,9 +54,19 @@ struct opener {
 	struct iovec iov[FINGERPRINT_BLOCKS];
 };
 
+struct load {
+	struct loop *loop;
+	int res; /* 1 until it has ended */
+};
+
 static void load_done(struct blk_req *req, int res)
 {
-	*(int *)req->owner = res;
+	struct load *load = req->owner;
+
+	load->res = res;
+	/* It may be called from a deferred task: the turn would go on to wait
+	 * for some timer. */
+	loop_stop(load->loop);
 }
 
 /* Read all that is at @address, on a loop of our own: this is a worker. */
@@ -64,6 +74,7 @@ static int load(cache_store_open *open, const char *address, void **ret,
 		size_t *ret_len, struct why *w)
 {
 	struct loop *loop = NULL;
+	struct load at_hand;
 	struct blk *blk = NULL;
 	char version[BOOT_VERSION_MAX];
 	void *bytes = NULL;
@@ -82,18 +93,19 @@ static int load(cache_store_open *open, const char *address, void **ret,
 	if (res < 0)
 		goto free_blk;
 
-	res = 1;
+	at_hand = (struct load){.loop = loop, .res = 1};
 	blk_submit(blk, &(struct blk_req){
 				.op = BLK_READ,
 				.len = blk->size,
 				.iov = &(struct iovec){bytes, blk->size},
 				.niov = 1,
 				.done = load_done,
-				.owner = &res,
+				.owner = &at_hand,
 			});
-	while (res > 0)
-		if (loop_turn(loop) < 0)
+	while (at_hand.res > 0)
+		if (loop_run(loop) < 0)
 			abort(); /* the ring is gone with our request in it */
+	res = at_hand.res;
 	if (res < 0) {
 		res = why(w, res, "read %s", address);
 		goto free_blk;

@@ -184,16 +184,22 @@ static int write_pid(const char *path, struct why *w)
 
 static int begin_serving(struct blkd *blkd, struct why *w)
 {
+	struct list *at, *next;
+	unsigned count = 0;
 	int err = doors_open(blkd, w);
 
+	list_for_each(at, next, &blkd->disks)
+	{
+		count++;
+	}
 	if (!err && blkd->config->pid_file)
 		err = write_pid(blkd->config->pid_file, w);
 	if (err < 0)
 		return err;
 	blkd->is_serving = true;
 	sd_notify("READY=1");
-	log_info(NULL, "serving %zu disk%s after %.1f ms", blkd->config->ndisks,
-		 blkd->config->ndisks == 1 ? "" : "s",
+	log_info(NULL, "serving %u disk%s after %.1f ms", count,
+		 count == 1 ? "" : "s",
 		 (double)(clock_ns() - blkd->start_ns) / NS_PER_MS);
 	background_ready();
 	return 0;

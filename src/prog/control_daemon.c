@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/why.h"
+#include "cache/cache.h"
 #include "prog/blkd.h"
 #include "prog/blkd_disk.h"
 #include "prog/config.h"
@@ -27,6 +28,10 @@ const struct control_op control_ops[] = {
 	{"image-add", op_image_add},
 	{"image-rm", op_image_rm},
 	{"image-ls", op_image_ls},
+	{"disk-grow", op_disk_grow},
+	{"boot-ls", op_boot_ls},
+	{"boot-mark-done", op_boot_mark_done},
+	{"metrics", op_metrics},
 	{"status", op_status},
 	{"log-level", op_log_level},
 	{"quit", op_quit},
@@ -83,10 +88,23 @@ void save_and_answer(struct control_conn *conn)
 	registry_save(blkd->registry, blkd->workers, &saving->save);
 }
 
+/* Paths of the unix sockets that NBD clients can use. */
+static json_t *nbd_sockets(const struct config *config)
+{
+	json_t *sockets = json_array();
+
+	for (size_t i = 0; i < config->nlistens; i++)
+		if (config->listens[i].kind == LISTEN_UNIX)
+			(void)json_array_append_new(
+				sockets, json_string(config->listens[i].path));
+	return sockets;
+}
+
 void op_status(struct control_conn *conn, const json_t *request)
 {
 	struct blkd *blkd = control_blkd(conn);
 	const struct nbd_stats *stats = nbd_server_stats(blkd->nbd);
+	struct cache_totals totals = cache_totals(blkd->cache);
 	struct list *at, *next;
 	int disks = 0, failed = 0;
 
@@ -100,7 +118,7 @@ void op_status(struct control_conn *conn, const json_t *request)
 	control_answer(
 		conn,
 		json_pack("{s:s, s:i, s:f, s:i, s:i, s:i, s:I, s:I, s:I, s:I, "
-			  "s:I}",
+			  "s:I, s:I, s:I, s:I, s:o}",
 			  "version", ROOST_VERSION, "pid", (int)getpid(),
 			  "uptime_s",
 			  (double)((clock_ns() - blkd->start_ns) / NS_PER_MS) /
@@ -111,7 +129,11 @@ void op_status(struct control_conn *conn, const json_t *request)
 			  (json_int_t)stats->read_bytes, "writes",
 			  (json_int_t)stats->writes, "written_bytes",
 			  (json_int_t)stats->written_bytes, "errors",
-			  (json_int_t)stats->errors));
+			  (json_int_t)stats->errors, "cache_ram_bytes",
+			  (json_int_t)totals.ram_bytes, "cache_used_bytes",
+			  (json_int_t)totals.used_bytes, "cache_boot_bytes",
+			  (json_int_t)totals.boot_bytes, "nbd_sockets",
+			  nbd_sockets(blkd->config)));
 }
 
 void op_log_level(struct control_conn *conn, const json_t *request)

@@ -10,7 +10,8 @@
  *			then in a queue again, for the bytes that are missing
  *	ended		until task_run() tells its owner
  *
- * An op in trouble for longer than the time to reconnect ends instead.
+ * An op in trouble for longer than the time to reconnect ends instead; so do
+ * those that have waited so long while not one was answered.
  */
 #include "store/http.h"
 
@@ -40,6 +41,7 @@ struct http_op {
 	struct list list;
 	struct blk_req *req;
 	uint64_t did; /* bytes of @req that are there */
+	uint64_t since_ns; /* when it came */
 	uint64_t trouble_ns; /* since when it fails; or 0 */
 	uint64_t pause_ns; /* the last one */
 	uint64_t due_ns; /* resting: until then */
@@ -57,10 +59,11 @@ struct http {
 	struct http_source source;
 	char origin[ADDRESS_MAX]; /* the URL before redirects */
 	uint64_t reconnect_ns;
+	uint64_t trouble_ns; /* since when nothing has come; or 0 */
 
 	struct http_loop *http_loop; /* owned */
 	struct loop_task task;
-	struct loop_timer timer; /* set while ops rest */
+	struct loop_timer timer; /* set while ops rest, or in trouble */
 	struct list queue, low, resting, ended; /* of struct http_op */
 	struct pool ops;
 
@@ -76,23 +79,42 @@ static void end(struct http *http, struct http_op *op, int res)
 	loop_defer(http->loop, &http->task);
 }
 
+/* When @op ends if nothing gets better. */
+static uint64_t give_up_at(const struct http *http, const struct http_op *op)
+{
+	uint64_t from = UINT64_MAX;
+
+	if (op->trouble_ns)
+		from = op->trouble_ns;
+	if (http->trouble_ns)
+		from = min_u64(from, max_u64(http->trouble_ns, op->since_ns));
+	return from == UINT64_MAX ? from : from + http->reconnect_ns;
+}
+
+static void set_timer(struct http *http, uint64_t at_ns)
+{
+	if (list_is_empty(&http->timer.list) || at_ns < http->timer.at_ns)
+		loop_timer_set(http->loop, &http->timer, at_ns);
+}
+
 static void rest(struct http *http, struct http_op *op)
 {
-	uint64_t now = clock_ns();
+	uint64_t now = clock_ns(), until;
 
 	if (!op->trouble_ns)
 		op->trouble_ns = now;
-	if (now - op->trouble_ns >= http->reconnect_ns) {
+	if (!http->trouble_ns)
+		http->trouble_ns = now;
+	until = give_up_at(http, op);
+	if (until <= now) {
 		end(http, op, -ETIMEDOUT);
 		return;
 	}
 	op->pause_ns = op->pause_ns ? min_u64(op->pause_ns * 2, PAUSE_MAX_NS)
 				    : PAUSE_MIN_NS;
-	op->due_ns = min_u64(now + op->pause_ns,
-			     op->trouble_ns + http->reconnect_ns);
+	op->due_ns = min_u64(now + op->pause_ns, until);
 	list_add_tail(&http->resting, &op->list);
-	if (list_is_empty(&http->timer.list) || op->due_ns < http->timer.at_ns)
-		loop_timer_set(http->loop, &http->timer, op->due_ns);
+	set_timer(http, op->due_ns);
 }
 
 static struct slot *free_slot(struct http *http)
@@ -144,10 +166,29 @@ static void enqueue(struct http *http, struct http_op *op)
 		      &op->list);
 }
 
+/* End what has waited in @queue for too long. */
+static void give_up(struct http *http, struct list *queue, uint64_t now)
+{
+	struct list *l, *tmp;
+
+	list_for_each(l, tmp, queue)
+	{
+		struct http_op *op = container_of(l, struct http_op, list);
+		uint64_t until = give_up_at(http, op);
+
+		if (until <= now) {
+			list_del(l);
+			end(http, op, -ETIMEDOUT);
+		} else if (until != UINT64_MAX) {
+			set_timer(http, until);
+		}
+	}
+}
+
 static void on_timer(struct loop_timer *timer)
 {
 	struct http *http = container_of(timer, struct http, timer);
-	uint64_t now = clock_ns(), next = UINT64_MAX;
+	uint64_t now = clock_ns();
 	struct list *l, *tmp;
 
 	list_for_each(l, tmp, &http->resting)
@@ -155,14 +196,14 @@ static void on_timer(struct loop_timer *timer)
 		struct http_op *op = container_of(l, struct http_op, list);
 
 		if (op->due_ns > now) {
-			next = min_u64(next, op->due_ns);
+			set_timer(http, op->due_ns);
 			continue;
 		}
 		list_del(l);
 		enqueue(http, op);
 	}
-	if (next != UINT64_MAX)
-		loop_timer_set(http->loop, timer, next);
+	give_up(http, &http->queue, now);
+	give_up(http, &http->low, now);
 	dispatch(http);
 }
 
@@ -188,6 +229,7 @@ static void on_done(void *owner, struct http_get *get, CURLcode code)
 	if (get->got) { /* it is getting on */
 		op->did += get->got;
 		op->trouble_ns = op->pause_ns = 0;
+		http->trouble_ns = 0;
 	}
 	if (!err)
 		end(http, op, 0);
@@ -236,7 +278,7 @@ static void http_submit(struct blk *blk, struct blk_req *req)
 		blk_end(req, -ENOMEM);
 		return;
 	}
-	*op = (struct http_op){.req = req};
+	*op = (struct http_op){.req = req, .since_ns = clock_ns()};
 	list_init(&op->list);
 	enqueue(http, op);
 	dispatch(http);

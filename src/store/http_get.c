@@ -280,10 +280,13 @@ int http_get_judge(struct http_get *get, CURLcode code, struct why *w)
 	long status = status_of(get);
 	int err;
 
-	/* With a status, the answer's headers are complete. */
-	if (code != CURLE_OK && (!status || !judge_once(get)))
+	if (code != CURLE_OK && !status)
 		return judge_code(get, code, w);
+	/* With a status, the answer's headers are complete. If all bytes are
+	 * there it is no matter what followed them. */
 	err = judge_once(get);
+	if (code != CURLE_OK && !err && get->got != get->len)
+		return judge_code(get, code, w);
 	if (!err && get->got != get->len) {
 		(void)why(w, 0, "the answer is too short");
 		return -EAGAIN;

@@ -28,6 +28,13 @@ void rig_seed(uint64_t seed)
 	state = seed * 2654435761u + 1;
 }
 
+unsigned rig_seeds(void)
+{
+	const char *seeds = getenv("QCOW2_SEEDS");
+
+	return seeds ? (unsigned)strtoul(seeds, NULL, 10) : 1;
+}
+
 uint64_t rig_random(uint64_t n)
 {
 	state = state * 6364136223846793005u + 1442695040888963407u;
@@ -36,10 +43,9 @@ uint64_t rig_random(uint64_t n)
 
 const char *rig_tmp(void)
 {
-	const char *base = getenv("TMPDIR");
+	const char *base = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
 
-	(void)snprintf(folder, sizeof(folder), "%s/qcow2-test-XXXXXX",
-		       base ? base : "/tmp");
+	(void)snprintf(folder, sizeof(folder), "%s/qcow2-test-XXXXXX", base);
 	assert(mkdtemp(folder));
 	return folder;
 }
@@ -119,11 +125,15 @@ void rig_disk_lose(struct rig_disk *disk, const char *path)
 	assert(!ftruncate(fd, st.st_size));
 	copy_range(disk->stable, fd, 0, (uint64_t)st.st_size);
 	/* Each sector has reached the medium, or has not. */
-	for (unsigned i = 0; i < disk->nlost; i++)
-		for (uint64_t at = 0; at < disk->lost[i].len; at += 512)
+	for (unsigned i = 0; i < disk->nlost; i++) {
+		uint64_t len = disk->lost[i].len;
+		uint64_t piece = len > 16384 ? 4096 : 512;
+
+		for (uint64_t at = 0; at < len; at += piece)
 			if (rig_random(2))
 				mirror(disk->fd, fd, disk->lost[i].at + at,
-				       min_u64(512, disk->lost[i].len - at));
+				       min_u64(piece, len - at));
+	}
 	(void)close(fd);
 }
 
@@ -143,7 +153,10 @@ static int do_req(struct rig_disk *disk, struct blk_req *req)
 		return n == (ssize_t)req->len ? 0 : -EIO;
 	case BLK_WRITE:
 		n = pwritev(disk->fd, req->iov, req->niov, (off_t)at);
-		note_lost(disk, at, req->len);
+		if (req->flags & BLK_FUA)
+			mirror(disk->fd, disk->stable, at, req->len);
+		else
+			note_lost(disk, at, req->len);
 		return n == (ssize_t)req->len ? 0 : -EIO;
 	case BLK_DISCARD:
 	case BLK_ZERO:
@@ -170,20 +183,29 @@ static void rig_submit(struct blk *blk, struct blk_req *req)
 		return;
 	}
 	assert(disk->nheld < RIG_HELD_MAX);
-	disk->held[disk->nheld++] = req;
+	disk->held[disk->nheld].is_done = false;
+	disk->held[disk->nheld++].req = req;
 }
 
 bool rig_disk_step(struct rig_disk *disk)
 {
 	struct blk_req *req;
 	unsigned i;
+	int res;
 
 	if (!disk->nheld)
 		return false;
 	i = (unsigned)rig_random(disk->nheld);
-	req = disk->held[i];
+	req = disk->held[i].req;
+	if (!disk->held[i].is_done) {
+		disk->held[i].res = do_req(disk, req);
+		disk->held[i].is_done = true;
+		if (rig_random(2)) /* nobody has heard of it yet */
+			return true;
+	}
+	res = disk->held[i].res;
 	disk->held[i] = disk->held[--disk->nheld];
-	blk_end(req, do_req(disk, req));
+	blk_end(req, res);
 	return true;
 }
 
@@ -227,6 +249,25 @@ struct rig_disk *rig_disk_new(const char *path)
 		.can = BLK_CAN_WRITE | BLK_CAN_DISCARD | BLK_CAN_ZERO,
 	};
 	return disk;
+}
+
+/* A sparse file: as memory a base of some GiB would be too large where malloc
+ * fills what it gives (MALLOC_PERTURB_). */
+struct blk *rig_base_new(uint64_t size, uint64_t at, uint64_t len)
+{
+	char path[PATH_MAX + 16];
+	uint8_t *bytes = malloc(len + 1);
+	int fd;
+
+	assert(bytes);
+	memset(bytes, 'b', len);
+	(void)snprintf(path, sizeof(path), "%s/base.raw", folder);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert(fd >= 0 && !ftruncate(fd, (off_t)size));
+	assert(!qcow2_pwrite(fd, bytes, len, at));
+	(void)close(fd);
+	free(bytes);
+	return &rig_disk_new(path)->blk;
 }
 
 struct blk *rig_open(const char *path, struct blk *disk, struct blk *backing,

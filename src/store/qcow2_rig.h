@@ -25,7 +25,11 @@ struct rig_disk {
 	int fd, stable;
 	bool is_held, is_volatile;
 	unsigned nheld;
-	struct blk_req *held[RIG_HELD_MAX];
+	struct {
+		struct blk_req *req;
+		bool is_done; /* but not ended yet */
+		int res;
+	} held[RIG_HELD_MAX];
 	unsigned fail_nth; /* from now on, 1 is the next; 0: none */
 	unsigned fail_op; /* only these are counted; BLK_OP_MAX: all */
 	int fail_err;
@@ -39,7 +43,11 @@ struct rig_disk {
 /** rig_disk_new() - over the file at @path; asserts that all goes well */
 struct rig_disk *rig_disk_new(const char *path);
 
-/** rig_disk_step() - do one of those held, any. Return: false: none is. */
+/** rig_base_new() - a base of @size bytes, with @len times 'b' at @at */
+struct blk *rig_base_new(uint64_t size, uint64_t at, uint64_t len);
+
+/** rig_disk_step() - do one of those held, any, or end it, or both. Return:
+ * false: none is held. */
 bool rig_disk_step(struct rig_disk *disk);
 
 /** rig_disk_lose() - write to @path what a power loss now might leave */
@@ -56,6 +64,9 @@ void rig_copy(const char *from, const char *to);
 /** rig_random() - below @n; rig_seed() begins it anew */
 uint64_t rig_random(uint64_t n);
 void rig_seed(uint64_t seed);
+
+/** rig_seeds() - how many to try: QCOW2_SEEDS of the environment, or 1 */
+unsigned rig_seeds(void);
 
 /** rig_tmp() - a folder for the test; rig_tmp_remove() at the end */
 const char *rig_tmp(void);

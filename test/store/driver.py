@@ -4,6 +4,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import time
 import zlib
@@ -20,10 +21,11 @@ def crc(data):
 class Store:
     """A store that is open; ask() it lines of store_cat."""
 
-    def __init__(self, address, *flags, env=None):
+    def __init__(self, address, *flags):
         self.p = subprocess.Popen([STORE_CAT, *flags, address], text=True,
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  env=dict(os.environ, **(env or {})))
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        opened = self.ask("size")       # when that is answered, it is open
+        assert opened.startswith("ok"), opened
 
     def __enter__(self):
         return self
@@ -41,7 +43,9 @@ class Store:
         self.p.stdin.flush()
 
     def answer(self):
-        return self.p.stdout.readline().strip()
+        line = self.p.stdout.readline()
+        assert line, f"store_cat has ended: {self.p.wait(5)}"
+        return line.strip()
 
     def ask(self, line):
         self.send(line)
@@ -62,11 +66,11 @@ class Store:
         return int(words[2])
 
 
-def refused(address, *flags, env=None):
+def refused(address, *flags):
     """What an address that cannot be opened is answered with."""
     p = subprocess.run([STORE_CAT, *flags, address], text=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       timeout=60, env=dict(os.environ, **(env or {})))
+                       timeout=60)
     assert p.returncode == 1
     return p.stdout.strip()
 
@@ -95,8 +99,9 @@ class Nbdkit:
         self.p = subprocess.Popen(["nbdkit", "-f", "-U", self.sock, *self.args],
                                   stderr=subprocess.DEVNULL)
         for _ in range(500):
-            if self.sock.exists():
-                return
+            with socket.socket(socket.AF_UNIX) as s:
+                if s.connect_ex(str(self.sock)) == 0:
+                    return
             assert self.p.poll() is None, "nbdkit has ended"
             time.sleep(0.01)
         raise AssertionError("nbdkit does not listen")
