@@ -48,11 +48,7 @@ static unsigned find(const struct ram *ram, uint64_t at)
 	return low;
 }
 
-/*
- * In what steps @fd can be mapped: huge pages come whole. 0: not at all, since
- * a touch of it could hang us for as long as its owner likes.
- */
-static uint64_t map_unit(int fd)
+uint64_t ram_map_unit(int fd)
 {
 	struct statfs fs;
 
@@ -91,7 +87,7 @@ int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
 	 * be cut short later: for that there is ram_guard.h. */
 	if (!S_ISREG(st.st_mode) || end > (uint64_t)st.st_size)
 		return -EINVAL;
-	unit = map_unit(fd);
+	unit = ram_map_unit(fd);
 	if (!unit)
 		return -EINVAL;
 

@@ -661,6 +661,17 @@ static void logs_what_it_writes_for_a_migration(void)
 	assert(log[page / 8] >> page % 8 & 1);
 	page = (unsigned)(f.q[0].driver.layout.used.a / 4096);
 	assert(log[page / 8] >> page % 8 & 1);
+
+	/* A new memory table does not end it. */
+	m = (struct vhost_user_msg){
+		.request = VHOST_USER_SET_MEM_TABLE,
+		.flags = VHOST_USER_NEED_REPLY,
+		.mem = {.n = 1, .at = {f.region}},
+	};
+	assert(vhost_frontend_ask(&f, &m, &f.mem_fd, 1) == 0 && !m.u64);
+	assert(ftruncate(fd, 0) == 0 && ftruncate(fd, 4096) == 0);
+	assert(!log[0] && ask(IN, 0, 4096) == 0);
+	assert(log[page / 8] >> page % 8 & 1);
 	munmap((void *)(uintptr_t)log, 4096);
 	close(fd);
 	end();
