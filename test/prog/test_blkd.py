@@ -10,7 +10,7 @@ import urllib.request
 import nbd
 import pytest
 
-from daemon import BLKD, MIB, Daemon, image, needs
+from daemon import BLKD, EXTRA, MIB, Daemon, image, needs
 
 
 def connect(uri):
@@ -20,7 +20,7 @@ def connect(uri):
 
 
 def run(*args, **kw):
-    return subprocess.run([BLKD, *map(str, args)], text=True,
+    return subprocess.run([BLKD, *map(str, args), *EXTRA], text=True,
                           stdin=subprocess.DEVNULL, capture_output=True,
                           timeout=30, **kw)
 
@@ -187,7 +187,7 @@ def test_goes_to_the_background_once_it_serves(tmp_path):
 def test_stdio_serves_one_client_and_ends(tmp_path):
     raw = image(tmp_path / "a.raw")
     h = nbd.NBD()
-    h.connect_command([BLKD, "--foreground", "--stdio", "--disk",
+    h.connect_command([BLKD, *EXTRA, "--foreground", "--stdio", "--disk",
                        f"a={raw},ro"])
     assert h.pread(4096, 0) == raw.read_bytes()[:4096]
     h.shutdown()
@@ -196,7 +196,7 @@ def test_stdio_serves_one_client_and_ends(tmp_path):
 def test_sockets_of_a_service_manager(tmp_path):
     raw = image(tmp_path / "a.raw")
     h = nbd.NBD()
-    h.connect_systemd_socket_activation([BLKD, "--foreground", "--disk",
+    h.connect_systemd_socket_activation([BLKD, *EXTRA, "--foreground", "--disk",
                                          f"a={raw},ro"])
     assert h.pread(4096, 0) == raw.read_bytes()[:4096]
     h.shutdown()
@@ -326,6 +326,7 @@ def test_control_answers_whatever_comes(tmp_path):
         assert d.ask(op="log-level", level="error")["ok"]
 
 
+@pytest.mark.skipif(bool(EXTRA), reason="a sanitizer's memory counts too")
 def test_starts_fast_and_stays_small(tmp_path):
     raw = image(tmp_path / "a.raw")
     with Daemon(tmp_path, "--disk", f"a={raw},ro,cache=on") as d:
@@ -362,6 +363,7 @@ def test_metrics_over_http(tmp_path):
             assert answer.status == 200
 
 
+@pytest.mark.skipif(bool(EXTRA), reason="a sanitizer is in the way")
 def test_it_cannot_run_programs(tmp_path):
     with Daemon(tmp_path) as d:
         status = open(f"/proc/{d.process.pid}/status").read()
