@@ -21,6 +21,21 @@ check: deps
 test: all
 	meson test -C build --print-errorlogs
 
+# A Debian guest on a slow store boots as from local RAM
+demo: deps
+	$(MAKE) -s all
+	python3 bench/demo.py
+
+# Roost beside its peers: doc/PERFORMANCE.md; takes hours. The quick one takes
+# ten minutes and prints.
+bench: deps
+	$(MAKE) -s all
+	python3 bench/bench.py
+
+bench-quick: deps
+	$(MAKE) -s all
+	python3 bench/bench.py --quick
+
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i
 

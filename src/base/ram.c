@@ -48,14 +48,21 @@ static unsigned find(const struct ram *ram, uint64_t at)
 	return low;
 }
 
-/* In what steps @fd can be mapped: huge pages come whole. */
-static uint64_t map_unit(int fd)
+uint64_t ram_map_unit(int fd)
 {
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
+	if (fstatfs(fd, &fs) < 0)
 		return 4096;
-	return max_u64(4096, (uint64_t)fs.f_bsize);
+	switch (fs.f_type) {
+	case FUSE_SUPER_MAGIC:
+	case NFS_SUPER_MAGIC:
+		return 0;
+	case HUGETLBFS_MAGIC:
+		return max_u64(4096, (uint64_t)fs.f_bsize);
+	default:
+		return 4096;
+	}
 }
 
 int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
@@ -80,7 +87,9 @@ int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
 	 * be cut short later: for that there is ram_guard.h. */
 	if (!S_ISREG(st.st_mode) || end > (uint64_t)st.st_size)
 		return -EINVAL;
-	unit = map_unit(fd);
+	unit = ram_map_unit(fd);
+	if (!unit)
+		return -EINVAL;
 
 	skip = offset & (unit - 1);
 	region.map_len = round_up(len + skip, unit);
