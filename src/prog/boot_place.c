@@ -55,27 +55,31 @@ bool boot_is_network(const char *address)
 	}
 }
 
-/* The last part of the path of an address: "a.raw" of nbd://h/x/a.raw?y */
+/*
+ * The last part of the path of an address: "a.raw" of nbd://h/x/a.raw?y. An
+ * export without a name is known by where it is.
+ */
 static void name_of(const char *address, char name[static NAME_BYTES_MAX])
 {
-	const char *at = strstr(address, "://");
-	size_t len = strlen(address), n = 0;
-	const char *start;
+	const char *at = strstr(address, "://"), *path = address, *start;
+	size_t len, n = 0;
 
 	if (at)
-		len = strcspn(address, "?#");
-	while (len && address[len - 1] == '/')
+		path = at + 3 + strcspn(at + 3, "/?#");
+	len = at ? strcspn(path, "?#") : strlen(path);
+	while (len && path[len - 1] == '/')
 		len--;
-	for (start = address + len; start > address && start[-1] != '/';)
+	for (start = path + len; start > path && start[-1] != '/';)
 		start--;
-	for (; start < address + len && n < NAME_BYTES_MAX - 1; start++) {
+	for (; start < path + len && n < NAME_BYTES_MAX - 1; start++) {
 		unsigned char c = (unsigned char)*start;
 
 		name[n++] = (char)(isalnum(c) || strchr("._-+@", c) ? c : '_');
 	}
 	name[n] = 0;
 	if (!n || *name == '.')
-		(void)snprintf(name, NAME_BYTES_MAX, "image");
+		(void)snprintf(name, NAME_BYTES_MAX, "image-%08x",
+			       crc32c(0, address, strlen(address)));
 }
 
 /* The directory of a local image, if map and segment can be written there. */

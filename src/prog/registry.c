@@ -270,6 +270,26 @@ static void end_saves(struct list *saves, int err, struct why *w)
 	}
 }
 
+/* What the configuration says is its own to keep. */
+static char *text_to_keep(const struct registry *registry)
+{
+	json_t *root = json_deep_copy(registry->root);
+	char *text = NULL;
+
+	for (int i = 0; root && i < REGISTRY_KIND_MAX; i++) {
+		json_t *list = json_object_get(root, kind_names[i]);
+
+		for (size_t at = json_array_size(list); at-- > 0;)
+			if (json_is_true(json_object_get(
+				    json_array_get(list, at), "is_configured")))
+				(void)json_array_remove(list, at);
+	}
+	if (root)
+		text = json_dumps(root, JSON_INDENT(1));
+	json_decref(root);
+	return text;
+}
+
 static void save_next(struct registry *registry)
 {
 	struct why w = {0};
@@ -277,7 +297,7 @@ static void save_next(struct registry *registry)
 	if (list_is_empty(&registry->waiting))
 		return;
 	list_splice(&registry->riding, &registry->waiting);
-	registry->text = json_dumps(registry->root, JSON_INDENT(1));
+	registry->text = text_to_keep(registry);
 	if (!registry->text) {
 		(void)why(&w, -ENOMEM, "state file");
 		end_saves(&registry->riding, -ENOMEM, &w);

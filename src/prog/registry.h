@@ -7,6 +7,8 @@
  * renamed. A change counts when its file is in place; until then nobody is
  * told that it succeeded.
  *
+ * An object with "is_configured" is in the lists, but not in the file.
+ *
  * Used on the loop's thread; the file is written by a worker, one write at a
  * time. A write that finds several changes waiting serves them all.
  */

@@ -10,6 +10,8 @@ import time
 
 BLKD = os.environ.get("ROOST_BLKD", "build/src/prog/roost-blkd")
 ROOST = os.environ.get("ROOST", "build/src/prog/roost")
+# A sanitizer makes calls at the end that the daemon itself never makes.
+EXTRA = os.environ.get("ROOST_BLKD_EXTRA", "").split()
 MIB = 1 << 20
 
 
@@ -22,7 +24,7 @@ class Daemon:
         self.nbd = self.dir / "nbd.sock"
         self.control = self.dir / "control.sock"
         self.log = self.dir / "log"
-        command = [BLKD, "--foreground", "--log-level", "debug"]
+        command = [BLKD, "--foreground", "--log-level", "debug", *EXTRA]
         if listen:
             command += ["--listen", f"unix:{self.nbd}"]
         if control:

@@ -10,7 +10,7 @@ import urllib.request
 import nbd
 import pytest
 
-from daemon import BLKD, MIB, Daemon, image, needs
+from daemon import BLKD, EXTRA, MIB, Daemon, image, needs
 
 
 def connect(uri):
@@ -20,7 +20,7 @@ def connect(uri):
 
 
 def run(*args, **kw):
-    return subprocess.run([BLKD, *map(str, args)], text=True,
+    return subprocess.run([BLKD, *map(str, args), *EXTRA], text=True,
                           stdin=subprocess.DEVNULL, capture_output=True,
                           timeout=30, **kw)
 
@@ -187,7 +187,7 @@ def test_goes_to_the_background_once_it_serves(tmp_path):
 def test_stdio_serves_one_client_and_ends(tmp_path):
     raw = image(tmp_path / "a.raw")
     h = nbd.NBD()
-    h.connect_command([BLKD, "--foreground", "--stdio", "--disk",
+    h.connect_command([BLKD, *EXTRA, "--foreground", "--stdio", "--disk",
                        f"a={raw},ro"])
     assert h.pread(4096, 0) == raw.read_bytes()[:4096]
     h.shutdown()
@@ -196,7 +196,7 @@ def test_stdio_serves_one_client_and_ends(tmp_path):
 def test_sockets_of_a_service_manager(tmp_path):
     raw = image(tmp_path / "a.raw")
     h = nbd.NBD()
-    h.connect_systemd_socket_activation([BLKD, "--foreground", "--disk",
+    h.connect_systemd_socket_activation([BLKD, *EXTRA, "--foreground", "--disk",
                                          f"a={raw},ro"])
     assert h.pread(4096, 0) == raw.read_bytes()[:4096]
     h.shutdown()
@@ -326,6 +326,7 @@ def test_control_answers_whatever_comes(tmp_path):
         assert d.ask(op="log-level", level="error")["ok"]
 
 
+@pytest.mark.skipif(bool(EXTRA), reason="a sanitizer's memory counts too")
 def test_starts_fast_and_stays_small(tmp_path):
     raw = image(tmp_path / "a.raw")
     with Daemon(tmp_path, "--disk", f"a={raw},ro,cache=on") as d:
@@ -362,6 +363,7 @@ def test_metrics_over_http(tmp_path):
             assert answer.status == 200
 
 
+@pytest.mark.skipif(bool(EXTRA), reason="a sanitizer is in the way")
 def test_it_cannot_run_programs(tmp_path):
     with Daemon(tmp_path) as d:
         status = open(f"/proc/{d.process.pid}/status").read()
@@ -372,3 +374,92 @@ def test_quit_is_answered(tmp_path):
     d = Daemon(tmp_path)
     assert d.ask(op="quit")["ok"]
     assert d.process.wait(10) == 0
+
+
+@pytest.mark.skipif(needs("psktool"), reason=str(needs("psktool")))
+def test_tls_with_shared_keys(tmp_path):
+    raw = image(tmp_path / "a.raw")
+    keys = tmp_path / "keys.psk"
+    subprocess.run(["psktool", "-u", "roost", "-p", str(keys)], check=True,
+                   capture_output=True)
+    with Daemon(tmp_path, "--tls-psk", keys, "--disk", f"a={raw},ro") as d:
+        h = nbd.NBD()
+        h.set_tls(nbd.TLS_REQUIRE)
+        h.set_tls_psk_file(str(keys))
+        h.set_tls_username("roost")
+        h.set_export_name("a")
+        h.connect_unix(str(d.nbd))
+        assert h.pread(4096, 4096) == raw.read_bytes()[4096:8192]
+        h.shutdown()
+        with pytest.raises(nbd.Error):
+            connect(d.uri("a"))  # without TLS nothing is served
+    p = run("--foreground", "--listen", f"unix:{tmp_path}/s", "--disk",
+            f"a={raw}", "--tls", "require")
+    assert p.returncode == 1 and "--tls-psk" in p.stderr
+
+
+def test_many_clones_share_one_image(tmp_path):
+    """Each has its own writes, and the image's store is asked once."""
+    raw = image(tmp_path / "a.raw")
+    content = raw.read_bytes()
+    with Daemon(tmp_path, state=True) as d:
+        handles = []
+        for i in range(16):
+            assert d.ask(op="disk-add", name=f"vm{i}", file=str(raw),
+                         overlay=str(tmp_path / f"vm{i}.qcow2"),
+                         cache=True)["ok"]
+            h = connect(d.uri(f"vm{i}"))
+            h.pwrite(bytes([i]) * 4096, i * 4096)
+            handles.append(h)
+        for i, h in enumerate(handles):
+            got = h.pread(MIB, 0)
+            mine = bytearray(content[:MIB])
+            mine[i * 4096:(i + 1) * 4096] = bytes([i]) * 4096
+            assert got == mine
+        stats = d.ask(op="boot-ls")["images"][0]
+        assert stats["handles"] == 16
+        assert stats["demand_bytes"] < 2 * MIB
+        for h in handles:
+            h.shutdown()
+        end = time.time() + 10
+        while d.disk("vm3")["use"] != "shut":
+            assert time.time() < end
+            time.sleep(0.05)
+        # A disk that nobody uses can be used by others meanwhile.
+        subprocess.run(["qemu-img", "check", "-q",
+                        str(tmp_path / "vm3.qcow2")], check=True)
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "read -P 3 12k 4k",
+                        str(tmp_path / "vm3.qcow2")], check=True)
+
+
+@pytest.mark.skipif(needs("nbdkit"), reason=str(needs("nbdkit")))
+def test_a_store_that_hangs_does_not_hold_the_others(tmp_path):
+    raw = image(tmp_path / "a.raw")
+    sick = tmp_path / "sick.sock"
+    nbdkit = subprocess.Popen(["nbdkit", "-f", "-U", str(sick), "file",
+                               str(raw)])
+    try:
+        while not sick.exists():
+            time.sleep(0.01)
+        with Daemon(tmp_path, "--disk", f"good={raw},ro", "--disk",
+                    f"sick=nbd+unix:///?socket={sick},ro") as d:
+            h = connect(d.uri("sick"))
+            assert h.pread(4096, 0) == raw.read_bytes()[:4096]
+            nbdkit.send_signal(signal.SIGSTOP)
+            buf = nbd.Buffer(4096)
+            h.aio_pread(buf, MIB)
+            g = connect(d.uri("good"))
+            for i in range(100):
+                assert g.pread(512, i * 512) == \
+                    raw.read_bytes()[i * 512:(i + 1) * 512]
+            assert d.ask(op="status")["clients"] == 2
+            g.shutdown()
+            nbdkit.send_signal(signal.SIGCONT)
+            while h.aio_in_flight() > 0 and not h.aio_peek_command_completed():
+                h.poll(-1)
+            assert buf.to_bytearray() == raw.read_bytes()[MIB:MIB + 4096]
+            h.shutdown()
+    finally:
+        nbdkit.send_signal(signal.SIGCONT)
+        nbdkit.kill()
+        nbdkit.wait()
