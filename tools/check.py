@@ -7,6 +7,7 @@ Prints a line per test that did not pass, what was skipped and why, and last
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -35,6 +36,28 @@ def run(args, **kw):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
 
 
+def check_pytest(build, t):
+    """Count each test of a pytest program, which meson counts as one.
+
+    False if it is no such program, or one that did not come to its end.
+    """
+    global passed
+    out = t.get("stdout", "")
+    last = (out.strip().splitlines() or [""])[-1]
+    if not re.fullmatch(r"(=* *)?(\d+ \w+(, )?)+ in [\d.]+s.*", last):
+        return False
+    counts = {w: int(n) for n, w in re.findall(r"(\d+) (\w+)", last)}
+    for line in re.findall(r"^SKIPPED \[\d+\] (.*)", out, re.M):
+        print(f"SKIP {build}: {line}")
+    passed += counts.get("passed", 0) + counts.get("xfailed", 0)
+    bad = re.findall(r"^(?:FAILED|ERROR) (.*)", out, re.M)
+    for line in bad:
+        report(False, f"{build}: {line}", out)
+    if t["result"] not in ("OK", "SKIP", "EXPECTEDFAIL") and not bad:
+        report(False, f"{build}: {t['name']}", out + t.get("stderr", ""))
+    return True
+
+
 def check_build(name, compiler, args, suites):
     build = top / f"build-{name}"
     print(f"== {name}", flush=True)
@@ -49,10 +72,14 @@ def check_build(name, compiler, args, suites):
         return
     log = build / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
+    # -rs: pytest says why it skips; see check_pytest().
     run(["meson", "test", "-C", str(build), "--no-rebuild",
-         *[f"--suite={s}" for s in suites]])
+         *[f"--suite={s}" for s in suites]],
+        env=dict(os.environ, PYTEST_ADDOPTS="-rs --color=no"))
     for line in log.read_text().splitlines():
         t = json.loads(line)
+        if check_pytest(name, t):
+            continue
         if t["result"] == "SKIP":
             why = t.get("stdout", "").strip().splitlines()[-1:] or ["?"]
             print(f"SKIP {name}: {t['name']}: {why[0]}")

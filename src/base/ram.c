@@ -10,16 +10,23 @@
 #include <sys/vfs.h>
 
 #include "base/array.h"
+#include "base/ram_guard.h"
 
 void ram_init(struct ram *ram)
 {
 	*ram = (struct ram){0};
 }
 
+static void unmap(struct ram_region *region)
+{
+	ram_guard_remove(region->map);
+	(void)munmap(region->map, region->map_len);
+}
+
 void ram_release(struct ram *ram)
 {
 	for (unsigned i = 0; i < ram->nregions; i++)
-		(void)munmap(ram->regions[i].map, ram->regions[i].map_len);
+		unmap(&ram->regions[i]);
 	ram_init(ram);
 }
 
@@ -41,14 +48,21 @@ static unsigned find(const struct ram *ram, uint64_t at)
 	return low;
 }
 
-/* In what steps @fd can be mapped: huge pages come whole. */
-static uint64_t map_unit(int fd)
+uint64_t ram_map_unit(int fd)
 {
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
+	if (fstatfs(fd, &fs) < 0)
 		return 4096;
-	return max_u64(4096, (uint64_t)fs.f_bsize);
+	switch (fs.f_type) {
+	case FUSE_SUPER_MAGIC:
+	case NFS_SUPER_MAGIC:
+		return 0;
+	case HUGETLBFS_MAGIC:
+		return max_u64(4096, (uint64_t)fs.f_bsize);
+	default:
+		return 4096;
+	}
 }
 
 int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
@@ -69,10 +83,13 @@ int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
 		return -EEXIST;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	/* Past the end of the file there is SIGBUS, not memory. */
+	/* Past the end of the file there is SIGBUS, not memory. It may still
+	 * be cut short later: for that there is ram_guard.h. */
 	if (!S_ISREG(st.st_mode) || end > (uint64_t)st.st_size)
 		return -EINVAL;
-	unit = map_unit(fd);
+	unit = ram_map_unit(fd);
+	if (!unit)
+		return -EINVAL;
 
 	skip = offset & (unit - 1);
 	region.map_len = round_up(len + skip, unit);
@@ -81,6 +98,10 @@ int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
 		     MAP_SHARED | MAP_NORESERVE, fd, (off_t)(offset - skip));
 	if (region.map == MAP_FAILED)
 		return -errno;
+	if (ram_guard_add(region.map, region.map_len) < 0) {
+		(void)munmap(region.map, region.map_len);
+		return -ENOSPC;
+	}
 	/* A core of ours must not hold, nor wait for, a guest's memory. */
 	(void)madvise(region.map, region.map_len, MADV_DONTDUMP);
 	region.host = (uint8_t *)region.map + skip;
@@ -99,7 +120,7 @@ int ram_unmap(struct ram *ram, gpa_t at, uint64_t len)
 
 	if (i == ram->nregions || r->at != at.a || r->len != len)
 		return -ENOENT;
-	(void)munmap(r->map, r->map_len);
+	unmap(r);
 	ram->nregions--;
 	memmove(r, r + 1, (ram->nregions - i) * sizeof(*r));
 	return 0;

@@ -75,6 +75,14 @@ int ram_map(struct ram *ram, gpa_t at, uint64_t len, int fd, uint64_t offset)
 /** ram_unmap() - remove the region of just @at and @len; 0 or -ENOENT */
 int ram_unmap(struct ram *ram, gpa_t at, uint64_t len);
 
+/**
+ * ram_map_unit() - in what steps @fd can be mapped: huge pages come whole
+ *
+ * Return: bytes; 0: not at all, since whoever answers its page faults (FUSE,
+ * NFS) could have a touch of it hang for as long as he likes.
+ */
+uint64_t ram_map_unit(int fd);
+
 /** ram_read() - copy out; 0 or -EFAULT */
 int ram_read(const struct ram *ram, gpa_t at, void *to, size_t len)
 	__attribute__((warn_unused_result));

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/ram.h"
+#include "base/ram_guard.h"
 
 #define K 1024ull
 
@@ -138,6 +139,24 @@ static void holds_so_many_and_no_more(void)
 	ram_release(&ram);
 }
 
+static void outlives_memory_that_is_taken_away(void)
+{
+	int cut = memfd_create("cut", MFD_CLOEXEC);
+	unsigned hits = ram_guard_hits();
+	char c[2] = "xy";
+
+	assert(ftruncate(cut, 64 * K) == 0);
+	assert(ram_map(&ram, at(0), 64 * K, cut, 0) == 0);
+	assert(ram_write(&ram, at(40 * K), c, 2) == 0);
+	assert(ftruncate(cut, 0) == 0);
+	assert(ram_read(&ram, at(40 * K), c, 2) == 0 && !c[0] && !c[1]);
+	assert(ram_write(&ram, at(63 * K), "ab", 2) == 0);
+	assert(ram_read(&ram, at(63 * K), c, 2) == 0 && c[0] == 'a');
+	assert(ram_guard_hits() == hits + 1);
+	ram_release(&ram);
+	close(cut);
+}
+
 int main(void)
 {
 	fd = memfd_create("guest", MFD_CLOEXEC);
@@ -148,6 +167,7 @@ int main(void)
 	notes_what_is_dirty();
 	unmaps_just_what_was_mapped();
 	holds_so_many_and_no_more();
+	outlives_memory_that_is_taken_away();
 	close(fd);
 	return 0;
 }

@@ -24,8 +24,9 @@
 #define TAIL_PERCENT 20u
 /*
  * A batch is an extent's worth of first reads, so that extents come in the
- * order in which boot asks. Replayed traces wait for the stream up to 20 times
- * with batches of 8 MiB, never with these; the map is an eighth larger.
+ * order in which boot asks. Replayed traces pull an extent forward some 20
+ * times with batches of 8 MiB, once at most with these; the map is an eighth
+ * larger.
  */
 #define BATCH_BLOCKS BOOT_EXTENT_BLOCKS
 /* Large sets have larger batches, so that a search stays short. */

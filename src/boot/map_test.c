@@ -55,6 +55,28 @@ static void agrees_with_counting(uint64_t seed, uint32_t n, uint32_t nbatches)
 	boot_map_free(map);
 }
 
+static void a_copy_is_its_own(void)
+{
+	static int owner[500];
+	uint64_t seed = 8;
+	struct boot_map *map, *copy;
+	uint32_t blocks[2], rank = 0;
+
+	sample_owners(&seed, owner, 500, 3);
+	map = sample_map(&seed, owner, 500, 3);
+	copy = boot_map_copy(map);
+	assert(copy && copy->runs != map->runs && copy->seen != map->seen);
+	assert(!memcmp(copy->seen, map->seen, map->nblocks));
+	assert(copy->nextents == map->nextents);
+	boot_map_blocks(map, map->nblocks - 1, 1, &blocks[0]);
+	map = boot_map_free(map);
+	boot_map_blocks(copy, copy->nblocks - 1, 1, &blocks[1]);
+	assert(blocks[0] == blocks[1]);
+	assert(boot_map_find(copy, blocks[1], &rank));
+	assert(rank == copy->nblocks - 1);
+	boot_map_free(copy);
+}
+
 static void the_last_extent_holds_the_rest(void)
 {
 	struct boot_map map = {.nblocks = 2 * BOOT_EXTENT_BLOCKS + 3,
@@ -71,6 +93,7 @@ int main(void)
 		agrees_with_counting(seed, 20 + (uint32_t)seed * 20,
 				     1 + seed % 7);
 	agrees_with_counting(99, N_MAX, 40);
+	a_copy_is_its_own();
 	the_last_extent_holds_the_rest();
 	assert(!boot_map_free(NULL));
 	return 0;

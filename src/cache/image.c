@@ -188,7 +188,7 @@ void image_stop_recording(struct image *image, enum boot_end end)
 	image->stats.boot_end = boot_end_name(end);
 	log_debug(image->name, "boot is over: %s", boot_end_name(end));
 	if (end != BOOT_DIED && !image->save)
-		save_start(image, recorder);
+		save_start(image, recorder, end);
 	recorder_free(recorder);
 }
 

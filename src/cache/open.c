@@ -228,6 +228,9 @@ static struct blk *choose_map(struct opener *opener)
 				 map->created_s > opener->map[best]->created_s))
 			best = i;
 	}
+	/* A map whose segment cannot be had is of no use. */
+	if (best >= 0 && !opener->segment[best] && !image->no_prefetch)
+		best = -1;
 	for (int i = 0; i < PLACES; i++)
 		if (*opener->note[i].text && best < 0)
 			log_warning(image->name,

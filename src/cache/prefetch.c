@@ -51,6 +51,7 @@ struct prefetch {
 	uint64_t in_flight; /* bytes */
 	unsigned nidle, errors;
 	bool is_pumping; /* pump() is on the stack */
+	bool is_damaged; /* and that was told */
 	struct list idle; /* of struct extent_read */
 	struct loop_task end; /* frees it, not from the segment's callback */
 	uint32_t blocks[BOOT_EXTENT_BLOCKS];
@@ -111,6 +112,9 @@ static void extent_failed(struct prefetch *prefetch, uint32_t extent, int res)
 
 	image->stats.prefetch_errors++;
 	if (!res) { /* it was read, and is not what the map says */
+		if (prefetch->is_damaged)
+			return; /* and so are those that were on their way */
+		prefetch->is_damaged = true;
 		log_warning(image->name,
 			    "boot segment %016" PRIx64 " is damaged in extent "
 			    "%" PRIu32 ": not used; this boot records it anew",

@@ -2,7 +2,8 @@
 /*
  * save.c - extent by extent: gather its blocks from the cache, pack, write
  *
- *	worker	create NAME.bootseg-ID.tmp in the image's boot_dir
+ *	worker	merge the record into the map, lay out the next segment; create
+ *		NAME.bootseg-ID.tmp in the image's boot_dir
  *	loop	read the blocks of an extent through the cache   <-+
  *	worker	pack it, write it behind the last one		 --+
  *	worker	write the segment's header, fdatasync, rename to
@@ -46,8 +47,11 @@
 struct save {
 	struct work work;
 	struct image *image;
-	struct boot_map *map; /* the new one; owned */
-	uint64_t old_segment; /* id of the one before, or 0 */
+	struct boot_map *map; /* the new one, once laid out; owned */
+	struct boot_map *old; /* a copy of the one before, or NULL */
+	struct recorder_touch *touches; /* of this boot; owned */
+	uint32_t ntouches;
+	bool is_needless; /* what is there serves as well */
 	uint32_t extent; /* at hand */
 	int res;
 	struct why why;
@@ -68,6 +72,8 @@ struct save {
 static void save_free(struct save *save)
 {
 	boot_map_free(save->map);
+	boot_map_free(save->old);
+	free(save->touches);
 	if (save->fd >= 0) {
 		(void)close(save->fd);
 		(void)unlinkat(save->dir, save->tmp_name, 0);
@@ -86,7 +92,9 @@ static void finish(struct save *save)
 {
 	struct image *image = save->image;
 
-	if (save->res < 0) {
+	if (save->is_needless) {
+		log_debug(image->name, "boot segment is as good as it was");
+	} else if (save->res < 0) {
 		log_warning(image->name, "boot segment is not written: %s",
 			    save->why.text);
 	} else {
@@ -121,11 +129,65 @@ static int write_all(int fd, const void *bytes, size_t len, uint64_t offset)
 	return 0;
 }
 
+/* Blocks of @map's main batches that @old does not have. */
+static uint32_t news(const struct boot_map *map, const struct boot_map *old)
+{
+	uint32_t blocks[BOOT_EXTENT_BLOCKS], n, rank, count = 0;
+
+	for (uint32_t i = 0; i < map->nextents; i++) {
+		n = boot_map_extent_blocks(map, i);
+		boot_map_blocks(map, i * BOOT_EXTENT_BLOCKS, n, blocks);
+		for (uint32_t k = 0; k < n; k++)
+			count += !boot_map_find(old, blocks[k], &rank);
+	}
+	return count;
+}
+
+static bool is_worth_it(const struct boot_map *map, const struct boot_map *old)
+{
+	return !old || old->boots < BOOTS_TO_LEARN ||
+	       news(map, old) > map->nblocks * (uint64_t)NEWS_PERCENT / 100;
+}
+
+/* Lay out the new map and name its segment. */
+static int lay_out(struct save *save)
+{
+	struct image *image = save->image;
+	int res = boot_layout(&image->identity, save->old, save->touches,
+			      save->ntouches, &save->map);
+
+	if (res == -ENODATA || (!res && !is_worth_it(save->map, save->old))) {
+		save->is_needless = true;
+		return -ENODATA;
+	}
+	if (res < 0)
+		return why(&save->why, res, "layout");
+	do {
+		if (getrandom(&save->map->segment_id,
+			      sizeof(save->map->segment_id), 0) < 0)
+			return why(&save->why, -errno, "getrandom");
+	} while (!save->map->segment_id);
+	save->map_name = boot_map_name(image->name);
+	save->segment_name =
+		boot_segment_name(image->name, save->map->segment_id);
+	if (save->segment_name &&
+	    asprintf(&save->tmp_name, "%s.tmp", save->segment_name) < 0)
+		save->tmp_name = NULL;
+	save->raw = malloc(BOOT_EXTENT_BYTES);
+	save->packed = malloc(BOOT_EXTENT_BYTES);
+	if (!save->map_name || !save->tmp_name || !save->raw || !save->packed)
+		return why(&save->why, -ENOMEM, "layout");
+	return 0;
+}
+
 static void run_create(struct work *work)
 {
 	struct save *save = container_of(work, struct save, work);
 	struct image *image = save->image;
 
+	save->res = lay_out(save);
+	if (save->res < 0)
+		return;
 	save->dir = open(image->boot_dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 	if (save->dir < 0) {
 		save->res = why(&save->why, -errno, "%s", image->boot_dir);
@@ -161,7 +223,9 @@ static void run_pack(struct work *work)
 static void remove_older(struct save *save)
 {
 	CLEANUP(cleanup_free)
-	char *old = boot_segment_name(save->image->name, save->old_segment);
+	char *old = save->old ? boot_segment_name(save->image->name,
+						  save->old->segment_id)
+			      : NULL;
 	size_t stem = strlen(save->map_name) - strlen("map"); /* "NAME.boot" */
 	int fd = dup(save->dir);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -350,83 +414,45 @@ static void gather(struct save *save)
 		gathered(save);
 }
 
-/* Blocks of @map's main batches that @old does not have. */
-static uint32_t news(const struct boot_map *map, const struct boot_map *old)
-{
-	uint32_t blocks[BOOT_EXTENT_BLOCKS], n, rank, count = 0;
-
-	for (uint32_t i = 0; i < map->nextents; i++) {
-		n = boot_map_extent_blocks(map, i);
-		boot_map_blocks(map, i * BOOT_EXTENT_BLOCKS, n, blocks);
-		for (uint32_t k = 0; k < n; k++)
-			count += !boot_map_find(old, blocks[k], &rank);
-	}
-	return count;
-}
-
-static bool is_worth_it(const struct boot_map *map, const struct boot_map *old)
-{
-	return !old || old->boots < BOOTS_TO_LEARN ||
-	       news(map, old) > map->nblocks * (uint64_t)NEWS_PERCENT / 100;
-}
-
-static int save_new(struct image *image, struct boot_map *map,
-		    struct save **ret)
+static struct save *save_new(struct image *image,
+			     const struct recorder_touch *touches,
+			     uint32_t count)
 {
 	struct save *save = calloc(1, sizeof(*save));
 
 	if (!save)
-		return -ENOMEM;
+		return NULL;
 	save->dir = save->fd = -1;
 	save->image = image;
-	do {
-		if (getrandom(&map->segment_id, sizeof(map->segment_id), 0) < 0)
-			break;
-	} while (!map->segment_id);
-	save->map_name = boot_map_name(image->name);
-	save->segment_name = boot_segment_name(image->name, map->segment_id);
-	if (!save->segment_name ||
-	    asprintf(&save->tmp_name, "%s.tmp", save->segment_name) < 0)
-		save->tmp_name = NULL;
-	save->raw = malloc(BOOT_EXTENT_BYTES);
-	save->packed = malloc(BOOT_EXTENT_BYTES);
-	if (!save->map_name || !save->tmp_name || !save->raw || !save->packed ||
-	    !map->segment_id) {
+	save->ntouches = count;
+	save->touches = calloc(count + 1, sizeof(*touches));
+	if (image->map)
+		save->old = boot_map_copy(image->map);
+	if (!save->touches || (image->map && !save->old)) {
 		save_free(save);
-		return -ENOMEM;
+		return NULL;
 	}
-	save->map = map;
-	save->old_segment = image->map ? image->map->segment_id : 0;
-	*ret = save;
-	return 0;
+	memcpy(save->touches, touches, count * sizeof(*touches));
+	return save;
 }
 
-void save_start(struct image *image, const struct recorder *recorder)
+void save_start(struct image *image, const struct recorder *recorder,
+		enum boot_end end)
 {
-	struct boot_map *map = NULL;
-	struct save *save = NULL;
 	uint32_t count;
 	const struct recorder_touch *touches =
 		recorder_touches(recorder, &count);
-	int res;
 
 	assert(!image->save);
-	res = boot_layout(&image->identity, image->map, touches, count, &map);
-	if (res == -ENODATA)
+	if (end == BOOT_CLOSED &&
+	    boot_layout_is_partial(image->map, touches, count))
 		return;
-	if (!res && !is_worth_it(map, image->map)) {
-		boot_map_free(map);
-		return;
-	}
-	if (!res)
-		res = save_new(image, map, &save);
-	if (res < 0) {
-		log_warning(image->name, "boot segment is not written: %s",
-			    strerror(-res));
-		boot_map_free(map);
+	image->save = save_new(image, touches, count);
+	if (!image->save) {
+		log_warning(image->name,
+			    "boot segment is not written: out of memory");
 		return;
 	}
-	image->save = save;
 	image_get(image);
-	start_work(save, run_create, done_step);
+	start_work(image->save, run_create, done_step);
 }

@@ -8,16 +8,19 @@
 #ifndef CACHE_SAVE_H
 #define CACHE_SAVE_H
 
+#include "boot/recorder.h"
+
 struct image;
-struct recorder;
 
 /**
  * save_start() - merge what @recorder noted into the image's map, and write
  * @recorder:	borrowed until return
+ * @end:	why the boot ended; one that was closed half-way is not saved
  *
  * Does nothing where the segment that is there serves as well. A failure is
  * logged; the old pair of map and segment stays.
  */
-void save_start(struct image *image, const struct recorder *recorder);
+void save_start(struct image *image, const struct recorder *recorder,
+		enum boot_end end);
 
 #endif

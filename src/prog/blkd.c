@@ -17,8 +17,10 @@
 #include "base/work.h"
 #include "cache/cache.h"
 #include "prog/background.h"
+#include "prog/blkd_confine.h"
 #include "prog/blkd_disk.h"
 #include "prog/blkd_door.h"
+#include "prog/blkd_scrape.h"
 #include "prog/config.h"
 #include "prog/control.h"
 #include "prog/disk_spec.h"
@@ -184,16 +186,22 @@ static int write_pid(const char *path, struct why *w)
 
 static int begin_serving(struct blkd *blkd, struct why *w)
 {
+	struct list *at, *next;
+	unsigned count = 0;
 	int err = doors_open(blkd, w);
 
+	list_for_each(at, next, &blkd->disks)
+	{
+		count++;
+	}
 	if (!err && blkd->config->pid_file)
 		err = write_pid(blkd->config->pid_file, w);
 	if (err < 0)
 		return err;
 	blkd->is_serving = true;
 	sd_notify("READY=1");
-	log_info(NULL, "serving %zu disk%s after %.1f ms", blkd->config->ndisks,
-		 blkd->config->ndisks == 1 ? "" : "s",
+	log_info(NULL, "serving %u disk%s after %.1f ms", count,
+		 count == 1 ? "" : "s",
 		 (double)(clock_ns() - blkd->start_ns) / NS_PER_MS);
 	background_ready();
 	return 0;
@@ -332,6 +340,10 @@ static int serve(struct blkd *blkd, struct why *w)
 	err = signals_make(&signals, blkd);
 	if (!err)
 		err = doors_make(blkd, w);
+	if (!err && blkd->config->user)
+		err = confine_user(blkd->config->user, w);
+	if (!err && !blkd->config->no_seccomp)
+		err = confine_calls(w);
 	if (!err)
 		err = loop_new(&blkd->loop, w);
 	if (!err)
@@ -344,9 +356,12 @@ static int serve(struct blkd *blkd, struct why *w)
 		err = registry_load(blkd->config->state, &blkd->registry, w);
 	if (!err)
 		err = add_stores(blkd);
-	if (!err && blkd->config->control)
-		err = control_new(blkd, blkd->config->control, -1,
-				  &blkd->control, w);
+	if (!err && (blkd->config->control || blkd->control_fd >= 0))
+		err = control_new(blkd, blkd->config->control,
+				  take_fd(&blkd->control_fd), &blkd->control,
+				  w);
+	if (!err && blkd->config->metrics)
+		err = scrape_new(blkd, blkd->config->metrics, &blkd->scrape, w);
 	if (!err)
 		err = make_server(blkd, w);
 	if (!err) {
@@ -367,7 +382,11 @@ static int serve(struct blkd *blkd, struct why *w)
 
 int blkd_run(struct config *config)
 {
-	struct blkd blkd = {.config = config, .start_ns = clock_ns()};
+	struct blkd blkd = {
+		.config = config,
+		.control_fd = -1,
+		.start_ns = clock_ns(),
+	};
 	struct why w = {0};
 
 	list_init(&blkd.disks);
@@ -379,6 +398,8 @@ int blkd_run(struct config *config)
 		blkd.exit_code = 1;
 	}
 	control_free(blkd.control);
+	scrape_free(blkd.scrape);
+	cleanup_fd(&blkd.control_fd);
 	loop_task_cancel(&blkd.end_task);
 	doors_free(&blkd);
 	if (config->pid_file && blkd.is_serving)

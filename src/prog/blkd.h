@@ -26,6 +26,7 @@ struct door;
 struct nbd_creds;
 struct nbd_server;
 struct registry;
+struct scrape;
 struct why;
 struct workers;
 
@@ -41,6 +42,7 @@ struct workers;
  */
 struct blkd {
 	struct config *config;
+	int control_fd; /* from the service manager, or -1 */
 	struct loop *loop;
 	struct workers *workers;
 	struct nbd_creds *creds;
@@ -48,6 +50,7 @@ struct blkd {
 	struct cache *cache;
 	struct registry *registry;
 	struct control *control;
+	struct scrape *scrape;
 	struct list disks;
 	struct list doors;
 	uint64_t start_ns;

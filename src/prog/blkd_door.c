@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,17 +25,19 @@ enum door_kind { DOOR_NBD, DOOR_CLIENT };
  * struct door - a way in
  * @fd:		the socket, until a server has taken it over; else -1
  * @out:	DOOR_CLIENT: where answers go
- * @path:	of a socket file that is ours to remove, owned, or NULL
+ * @path:	of the socket's file, owned, or NULL
+ * @is_ours:	we have made that file, and remove it
  */
 struct door {
 	struct list list; /* of struct blkd */
 	enum door_kind kind;
 	int fd, out;
 	char *path;
+	bool is_ours;
 };
 
 static int add(struct blkd *blkd, enum door_kind kind, int fd, int out,
-	       const char *path)
+	       const char *path, bool is_ours)
 {
 	struct door *door = calloc(1, sizeof(*door));
 
@@ -48,6 +51,7 @@ static int add(struct blkd *blkd, enum door_kind kind, int fd, int out,
 	door->kind = kind;
 	door->fd = fd;
 	door->out = out;
+	door->is_ours = is_ours;
 	list_init(&door->list);
 	list_add_tail(&blkd->doors, &door->list);
 	return 0;
@@ -62,7 +66,7 @@ static int add_listen(struct blkd *blkd, const struct listen_spec *spec,
 		err = socket_listen_unix(spec->path, 0, &fd, w);
 	else
 		err = socket_listen_tcp(spec->host, spec->port, &fd, w);
-	return err < 0 ? err : add(blkd, DOOR_NBD, fd, -1, spec->path);
+	return err < 0 ? err : add(blkd, DOOR_NBD, fd, -1, spec->path, true);
 }
 
 /* A vhost-user socket is its disk's own: it opens when the disk serves. */
@@ -85,14 +89,58 @@ static int give_to_disk(struct blkd *blkd, const struct listen_spec *spec,
 }
 
 /* A unit with Accept=yes hands a client over, others a socket that listens. */
-static int add_from_manager(struct blkd *blkd, int fd)
+static int add_from_manager(struct blkd *blkd, int fd, const char *name)
 {
+	struct sockaddr_un un = {0};
+	socklen_t len = sizeof(un) - 1; /* so that a path ends in a 0 */
 	int is_listening = 0;
-	socklen_t len = sizeof(is_listening);
+	socklen_t size = sizeof(is_listening);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) < 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) < 0)
 		return -errno;
-	return add(blkd, is_listening ? DOOR_NBD : DOOR_CLIENT, fd, fd, NULL);
+	if (!is_listening)
+		return add(blkd, DOOR_CLIENT, fd, fd, NULL, false);
+	if (!strcmp(name, "control") && blkd->control_fd < 0) {
+		blkd->control_fd = fd;
+		return 0;
+	}
+	if (getsockname(fd, (struct sockaddr *)&un, &len) < 0 ||
+	    un.sun_family != AF_UNIX)
+		un.sun_path[0] = 0;
+	return add(blkd, DOOR_NBD, fd, -1, *un.sun_path ? un.sun_path : NULL,
+		   false);
+}
+
+/* Has the service manager made this socket of the configuration for us? */
+static bool is_there(const struct blkd *blkd, const struct listen_spec *spec)
+{
+	struct list *at, *next;
+
+	list_for_each(at, next, &blkd->doors)
+	{
+		struct door *door = container_of(at, struct door, list);
+
+		if (spec->kind == LISTEN_UNIX && door->path &&
+		    !strcmp(door->path, spec->path))
+			return true;
+	}
+	return false;
+}
+
+json_t *doors_paths(const struct blkd *blkd)
+{
+	json_t *paths = json_array();
+	struct list *at, *next;
+
+	list_for_each(at, next, &blkd->doors)
+	{
+		struct door *door = container_of(at, struct door, list);
+
+		if (door->path)
+			(void)json_array_append_new(paths,
+						    json_string(door->path));
+	}
+	return paths;
 }
 
 static int add_stdio(struct blkd *blkd)
@@ -101,7 +149,7 @@ static int add_stdio(struct blkd *blkd)
 
 	if (in < 0 || out < 0)
 		return -errno;
-	return add(blkd, DOOR_CLIENT, in, out, NULL);
+	return add(blkd, DOOR_CLIENT, in, out, NULL, false);
 }
 
 int doors_make(struct blkd *blkd, struct why *w)
@@ -110,13 +158,15 @@ int doors_make(struct blkd *blkd, struct why *w)
 	int count = 0, nfds = sd_listen_fds(), err;
 
 	for (int i = 0; i < nfds; i++, count++) {
-		err = add_from_manager(blkd, SD_FIRST_FD + i);
+		err = add_from_manager(blkd, SD_FIRST_FD + i, sd_fd_name(i));
 		if (err < 0)
 			return why(w, err, "socket %d of LISTEN_FDS", i);
 	}
 	for (size_t i = 0; i < config->nlistens; i++, count++) {
 		const struct listen_spec *spec = &config->listens[i];
 
+		if (is_there(blkd, spec))
+			continue;
 		err = spec->kind == LISTEN_VHOST_USER
 			      ? give_to_disk(blkd, spec, w)
 			      : add_listen(blkd, spec, w);
@@ -173,7 +223,7 @@ void doors_free(struct blkd *blkd)
 		struct door *door = container_of(at, struct door, list);
 
 		cleanup_fd(&door->fd);
-		if (door->path)
+		if (door->is_ours)
 			(void)unlink(door->path);
 		free(door->path);
 		free(door);

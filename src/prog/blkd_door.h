@@ -9,6 +9,8 @@
 #ifndef PROG_BLKD_DOOR_H
 #define PROG_BLKD_DOOR_H
 
+#include <jansson.h>
+
 struct blkd;
 struct why;
 
@@ -24,6 +26,9 @@ int doors_make(struct blkd *blkd, struct why *why)
 /** doors_open() - the disks are there: begin to accept */
 int doors_open(struct blkd *blkd, struct why *why)
 	__attribute__((warn_unused_result));
+
+/** doors_paths() - of the unix sockets for NBD, as a list; NULL: no memory */
+json_t *doors_paths(const struct blkd *blkd);
 
 /** doors_free() - close what was not opened; socket files are removed */
 void doors_free(struct blkd *blkd);

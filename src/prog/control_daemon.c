@@ -8,8 +8,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/why.h"
+#include "cache/cache.h"
 #include "prog/blkd.h"
 #include "prog/blkd_disk.h"
+#include "prog/blkd_door.h"
 #include "prog/config.h"
 #include "prog/control.h"
 #include "prog/control_ops.h"
@@ -27,6 +29,10 @@ const struct control_op control_ops[] = {
 	{"image-add", op_image_add},
 	{"image-rm", op_image_rm},
 	{"image-ls", op_image_ls},
+	{"disk-grow", op_disk_grow},
+	{"boot-ls", op_boot_ls},
+	{"boot-mark-done", op_boot_mark_done},
+	{"metrics", op_metrics},
 	{"status", op_status},
 	{"log-level", op_log_level},
 	{"quit", op_quit},
@@ -87,6 +93,7 @@ void op_status(struct control_conn *conn, const json_t *request)
 {
 	struct blkd *blkd = control_blkd(conn);
 	const struct nbd_stats *stats = nbd_server_stats(blkd->nbd);
+	struct cache_totals totals = cache_totals(blkd->cache);
 	struct list *at, *next;
 	int disks = 0, failed = 0;
 
@@ -100,7 +107,7 @@ void op_status(struct control_conn *conn, const json_t *request)
 	control_answer(
 		conn,
 		json_pack("{s:s, s:i, s:f, s:i, s:i, s:i, s:I, s:I, s:I, s:I, "
-			  "s:I}",
+			  "s:I, s:I, s:I, s:I, s:o}",
 			  "version", ROOST_VERSION, "pid", (int)getpid(),
 			  "uptime_s",
 			  (double)((clock_ns() - blkd->start_ns) / NS_PER_MS) /
@@ -111,7 +118,11 @@ void op_status(struct control_conn *conn, const json_t *request)
 			  (json_int_t)stats->read_bytes, "writes",
 			  (json_int_t)stats->writes, "written_bytes",
 			  (json_int_t)stats->written_bytes, "errors",
-			  (json_int_t)stats->errors));
+			  (json_int_t)stats->errors, "cache_ram_bytes",
+			  (json_int_t)totals.ram_bytes, "cache_used_bytes",
+			  (json_int_t)totals.used_bytes, "cache_boot_bytes",
+			  (json_int_t)totals.boot_bytes, "nbd_sockets",
+			  doors_paths(blkd)));
 }
 
 void op_log_level(struct control_conn *conn, const json_t *request)

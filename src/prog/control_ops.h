@@ -3,8 +3,8 @@
  * control_ops.h - what the daemon can be asked; the functions of control_ops[]
  *
  * Each is the run() of a struct control_op. They are spread over files by what
- * they are about: control_disk.c, control_image.c, control_boot.c,
- * control_daemon.c.
+ * they are about: control_disk.c, control_grow.c,
+ * control_image.c, control_boot.c, control_daemon.c.
  */
 #ifndef PROG_CONTROL_OPS_H
 #define PROG_CONTROL_OPS_H
@@ -18,6 +18,7 @@ struct why;
 
 void op_disk_add(struct control_conn *conn, const json_t *request);
 void op_disk_rm(struct control_conn *conn, const json_t *request);
+void op_disk_grow(struct control_conn *conn, const json_t *request);
 void op_disk_ls(struct control_conn *conn, const json_t *request);
 
 void op_store_add(struct control_conn *conn, const json_t *request);
@@ -27,6 +28,10 @@ void op_image_add(struct control_conn *conn, const json_t *request);
 void op_image_rm(struct control_conn *conn, const json_t *request);
 void op_image_ls(struct control_conn *conn, const json_t *request);
 
+void op_boot_ls(struct control_conn *conn, const json_t *request);
+void op_boot_mark_done(struct control_conn *conn, const json_t *request);
+
+void op_metrics(struct control_conn *conn, const json_t *request);
 void op_status(struct control_conn *conn, const json_t *request);
 void op_log_level(struct control_conn *conn, const json_t *request);
 void op_quit(struct control_conn *conn, const json_t *request);

@@ -173,8 +173,10 @@ int disk_spec_check(const struct disk_spec *spec, struct why *w)
 	    strcmp(spec->format, "qcow2"))
 		return refuse(w, "disk '%s': format is raw or qcow2",
 			      spec->name);
-	if (spec->size && !spec->overlay && !spec->is_ephemeral &&
-	    !(spec->format && !strcmp(spec->format, "qcow2")))
+	if (spec->size &&
+	    (spec->is_ro ||
+	     (!spec->overlay && !spec->is_ephemeral && !spec->image &&
+	      !(spec->format && !strcmp(spec->format, "qcow2")))))
 		return refuse(w,
 			      "disk '%s': size= is of an overlay to be made: "
 			      "give overlay= or ephemeral",

@@ -34,7 +34,9 @@ static void on_stopped(struct loop_task *task)
 	struct nbd_server *server =
 		container_of(task, struct nbd_server, stopped);
 
-	server->done(server->done_owner);
+	/* An export that was removed since says so first. */
+	if (list_is_empty(&server->leaving))
+		server->done(server->done_owner);
 }
 
 int nbd_server_new(struct loop *loop, const struct nbd_conf *conf,
@@ -101,7 +103,8 @@ struct nbd_server *nbd_server_free(struct nbd_server *server)
 static void check_stopped(struct nbd_server *server)
 {
 	if (server->is_stopping && !server->nconns &&
-	    list_is_empty(&server->listeners))
+	    list_is_empty(&server->listeners) &&
+	    list_is_empty(&server->leaving))
 		loop_defer(server->loop, &server->stopped);
 }
 
@@ -215,10 +218,12 @@ void nbd_server_stop(struct nbd_server *server, void (*done)(void *owner),
 static void on_gone(struct loop_task *task)
 {
 	struct nbd_export *export = container_of(task, struct nbd_export, gone);
+	struct nbd_server *server = export->server;
 	void (*done)(void *owner) = export->done;
 	void *owner = export->done_owner;
 
 	export_free(export);
+	check_stopped(server);
 	if (done)
 		done(owner);
 }

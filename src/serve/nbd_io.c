@@ -352,7 +352,8 @@ static int check(const struct nbd_conn *conn, const struct nbd_request *request)
 	if (changes && (can & NBD_READ_ONLY))
 		return -EROFS;
 	if (request->len > size || request->offset > size - request->len)
-		return changes ? -ENOSPC : -EINVAL;
+		return changes && request->type != NBD_CMD_TRIM ? -ENOSPC
+								: -EINVAL;
 	return 0;
 }
 

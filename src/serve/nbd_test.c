@@ -252,6 +252,31 @@ static void it_stops_only_after_the_last_request(void)
 	loop = loop_free(loop);
 }
 
+static void an_export_may_be_removed_while_the_server_stops(void)
+{
+	struct nbd_export *a, *b;
+	struct blk *blk;
+
+	for (int is_first = 0; is_first < 2; is_first++) {
+		set_up();
+		assert(mem_new(SIZE, 512, &blk) == 0);
+		a = add("a", blk);
+		b = add("b", blk);
+		if (is_first)
+			nbd_export_remove(a, on_count, &nremoved);
+		nbd_server_stop(server, on_count, &nstopped);
+		if (!is_first)
+			nbd_export_remove(b, on_count, &nremoved);
+		while (!nstopped)
+			turns(1);
+		assert(nremoved == 1 && nstopped == 1);
+		server = nbd_server_free(server);
+		blk_free(blk);
+		loop_task_cancel(&no_wait);
+		loop = loop_free(loop);
+	}
+}
+
 static void exports_come_and_go_by_name(void)
 {
 	static char name[NBD_STRING_MAX + 2];
@@ -316,6 +341,7 @@ int main(void)
 	every_request_is_answered_whichever_fails();
 	a_client_may_vanish_while_the_store_hangs();
 	it_stops_only_after_the_last_request();
+	an_export_may_be_removed_while_the_server_stops();
 	exports_come_and_go_by_name();
 	buffers_are_kept_up_to_a_limit();
 	return 0;

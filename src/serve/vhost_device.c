@@ -36,9 +36,6 @@
 
 #define STATUS_NEEDS_RESET 64u /* virtio's device status */
 
-/* Of guest memory up to 2^46 bytes: more than a machine has. */
-#define LOG_LEN_MAX (1ull << 31)
-
 static void on_queue_idle(struct vhost_queue *q)
 {
 	struct vhost_ring *ring = container_of(q, struct vhost_ring, queue);
@@ -62,13 +59,13 @@ void vhost_device_init(struct vhost_device *dev, struct loop *loop,
 		.backend_fd = -1,
 	};
 	virtio_blk_init(&dev->blk, blk, is_read_only, serial, nqueues);
-	ram_init(&dev->ram);
+	vhost_memory_init(&dev->mem);
 	pool_init(&dev->pool, sizeof(struct vhost_req),
 		  (size_t)nqueues * VIRTQ_SIZE_MAX);
 	for (uint16_t i = 0; i < nqueues; i++) {
 		dev->rings[i].index = i;
 		vhost_queue_init(&dev->rings[i].queue, loop, &dev->blk,
-				 &dev->pool, &dev->ram, &dev->stats,
+				 &dev->pool, &dev->mem.ram, &dev->stats,
 				 on_queue_idle);
 	}
 }
@@ -108,8 +105,8 @@ static void set_fd(int *to, int fd)
 static void stop_ring(struct vhost_ring *ring)
 {
 	vhost_queue_stop(&ring->queue);
-	set_fd(&ring->queue.kick_fd, -1);
-	set_fd(&ring->queue.call_fd, -1);
+	vhost_queue_set_kick(&ring->queue, -1);
+	vhost_queue_set_call(&ring->queue, -1);
 }
 
 static void stop_rings(struct vhost_device *dev)
@@ -120,27 +117,6 @@ static void stop_rings(struct vhost_device *dev)
 	}
 }
 
-static void unmap_inflight(struct vhost_device *dev)
-{
-	if (dev->inflight)
-		(void)munmap(dev->inflight, dev->inflight_len);
-	dev->inflight = NULL;
-}
-
-static void unmap_log(struct vhost_device *dev)
-{
-	if (dev->log)
-		(void)munmap(dev->log, dev->log_len);
-	dev->log = NULL;
-	dev->ram.log = NULL;
-}
-
-static void unmap_memory(struct vhost_device *dev)
-{
-	ram_release(&dev->ram);
-	dev->nregions = 0;
-}
-
 void vhost_device_reset(struct vhost_device *dev)
 {
 	assert(vhost_device_is_idle(dev));
@@ -148,14 +124,13 @@ void vhost_device_reset(struct vhost_device *dev)
 	for (unsigned i = 0; i < dev->nqueues; i++) {
 		struct vhost_ring *ring = &dev->rings[i];
 
-		set_fd(&ring->queue.err_fd, -1);
+		vhost_queue_set_err(&ring->queue, -1);
 		ring->size = 0;
 		ring->base = 0;
 		ring->has_addr = false;
 	}
-	unmap_log(dev);
-	unmap_memory(dev);
-	unmap_inflight(dev);
+	vhost_memory_release(&dev->mem);
+	vhost_shared_unmap(&dev->inflight);
 	set_fd(&dev->backend_fd, -1);
 	virtio_blk_reset(&dev->blk);
 	dev->protocol_features = 0;
@@ -196,20 +171,6 @@ bool vhost_device_must_wait(const struct vhost_device *dev,
 	}
 }
 
-/* The guest's address of what the front-end has at @user; 0 or -EFAULT */
-static int to_guest(const struct vhost_device *dev, uint64_t user, gpa_t *ret)
-{
-	for (unsigned i = 0; i < dev->nregions; i++) {
-		const struct vhost_user_region *r = &dev->regions[i];
-
-		if (user < r->user || user - r->user >= r->len)
-			continue;
-		*ret = (gpa_t){r->guest + (user - r->user)};
-		return 0;
-	}
-	return -EFAULT;
-}
-
 static int layout_of(const struct vhost_device *dev,
 		     const struct vhost_ring *ring, struct virtq_layout *l)
 {
@@ -221,9 +182,9 @@ static int layout_of(const struct vhost_device *dev,
 		.has_event_idx = f >> VIRTIO_RING_EVENT_IDX & 1,
 		.has_indirect = f >> VIRTIO_RING_INDIRECT & 1,
 	};
-	if (to_guest(dev, ring->desc, &l->desc) < 0 ||
-	    to_guest(dev, ring->avail, &l->avail) < 0 ||
-	    to_guest(dev, ring->used, &l->used) < 0)
+	if (vhost_memory_find(&dev->mem, ring->desc, &l->desc) < 0 ||
+	    vhost_memory_find(&dev->mem, ring->avail, &l->avail) < 0 ||
+	    vhost_memory_find(&dev->mem, ring->used, &l->used) < 0)
 		return -EFAULT;
 	return 0;
 }
@@ -239,9 +200,9 @@ static int start_ring(struct vhost_device *dev, struct vhost_ring *ring)
 	err = layout_of(dev, ring, &layout);
 	if (err < 0)
 		return err;
-	if (dev->inflight && ring->size == dev->inflight_queue_size &&
+	if (dev->inflight.at && ring->size == dev->inflight_queue_size &&
 	    ring->index < dev->inflight_nqueues)
-		inflight = (uint8_t *)dev->inflight +
+		inflight = (uint8_t *)dev->inflight.at +
 			   ring->index * vhost_inflight_len(ring->size);
 	return vhost_queue_start(&ring->queue, &layout, inflight);
 }
@@ -266,31 +227,15 @@ static int move_rings(struct vhost_device *dev)
 	return 0;
 }
 
-static int add_region(struct vhost_device *dev,
-		      const struct vhost_user_region *region, int fd)
-{
-	uint64_t end;
-	int err;
-
-	if (__builtin_add_overflow(region->user, region->len, &end))
-		return -EINVAL;
-	err = ram_map(&dev->ram, (gpa_t){region->guest}, region->len, fd,
-		      region->offset);
-	if (err < 0)
-		return err;
-	dev->regions[dev->nregions++] = *region;
-	return 0;
-}
-
 static int set_mem_table(struct vhost_device *dev,
 			 const struct vhost_user_msg *msg, const int *fds,
 			 unsigned nfds)
 {
 	if (nfds != msg->mem.n)
 		return -EINVAL;
-	unmap_memory(dev);
+	vhost_memory_clear(&dev->mem);
 	for (unsigned i = 0; i < nfds; i++) {
-		int err = add_region(dev, &msg->mem.at[i], fds[i]);
+		int err = vhost_memory_add(&dev->mem, &msg->mem.at[i], fds[i]);
 
 		if (err < 0)
 			return err;
@@ -301,39 +246,9 @@ static int set_mem_table(struct vhost_device *dev,
 static int remove_region(struct vhost_device *dev,
 			 const struct vhost_user_region *region)
 {
-	for (unsigned i = 0; i < dev->nregions; i++) {
-		struct vhost_user_region *r = &dev->regions[i];
+	int err = vhost_memory_remove(&dev->mem, region);
 
-		if (r->guest != region->guest || r->user != region->user ||
-		    r->len != region->len)
-			continue;
-		(void)ram_unmap(&dev->ram, (gpa_t){r->guest}, r->len);
-		dev->nregions--;
-		memmove(r, r + 1, (dev->nregions - i) * sizeof(*r));
-		return move_rings(dev);
-	}
-	return -ENOENT;
-}
-
-/* Map what a descriptor has; 0 or -errno */
-static int map_shared(int fd, uint64_t offset, uint64_t len, void **ret)
-{
-	struct stat st;
-	uint64_t end;
-	void *map;
-
-	if (!len || offset % 4096 || __builtin_add_overflow(offset, len, &end))
-		return -EINVAL;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || end > (uint64_t)st.st_size)
-		return -EINVAL;
-	map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		   (off_t)offset);
-	if (map == MAP_FAILED)
-		return -errno;
-	*ret = map;
-	return 0;
+	return err < 0 ? err : move_rings(dev);
 }
 
 static int inflight_len(const struct vhost_device *dev,
@@ -373,7 +288,7 @@ static int set_inflight(struct vhost_device *dev,
 			const struct vhost_user_msg *msg, const int *fds,
 			unsigned nfds)
 {
-	void *map = NULL;
+	struct vhost_shared map = {0};
 	uint64_t len;
 	int err = inflight_len(dev, msg, &len);
 
@@ -384,12 +299,11 @@ static int set_inflight(struct vhost_device *dev,
 	for (unsigned i = 0; i < dev->nqueues; i++)
 		if (vhost_queue_is_started(&dev->rings[i].queue))
 			return -EBUSY;
-	err = map_shared(fds[0], msg->inflight.offset, len, &map);
+	err = vhost_shared_map(&map, fds[0], msg->inflight.offset, len);
 	if (err < 0)
 		return err;
-	unmap_inflight(dev);
+	vhost_shared_unmap(&dev->inflight);
 	dev->inflight = map;
-	dev->inflight_len = len;
 	dev->inflight_nqueues = msg->inflight.nqueues;
 	dev->inflight_queue_size = msg->inflight.queue_size;
 	return 0;
@@ -398,21 +312,10 @@ static int set_inflight(struct vhost_device *dev,
 static int set_log(struct vhost_device *dev, const struct vhost_user_msg *msg,
 		   const int *fds, unsigned nfds)
 {
-	void *map = NULL;
-	bool is_on = dev->ram.log;
-	int err;
-
-	if (nfds != 1 || msg->log.len > LOG_LEN_MAX)
+	if (nfds != 1)
 		return -EINVAL;
-	err = map_shared(fds[0], msg->log.offset, msg->log.len, &map);
-	if (err < 0)
-		return err;
-	unmap_log(dev);
-	dev->ram.log = is_on ? map : NULL;
-	dev->ram.log_len = msg->log.len;
-	dev->log = map;
-	dev->log_len = msg->log.len;
-	return 0;
+	return vhost_memory_set_log(&dev->mem, fds[0], msg->log.offset,
+				    msg->log.len);
 }
 
 static int set_features(struct vhost_device *dev, uint64_t features)
@@ -424,8 +327,7 @@ static int set_features(struct vhost_device *dev, uint64_t features)
 		return err;
 	dev->has_protocol_features =
 		features >> VHOST_USER_F_PROTOCOL_FEATURES & 1;
-	dev->ram.log = features >> VHOST_USER_F_LOG_ALL & 1 ? dev->log : NULL;
-	dev->ram.log_len = dev->log_len;
+	vhost_memory_log(&dev->mem, features >> VHOST_USER_F_LOG_ALL & 1);
 	return 0;
 }
 
@@ -477,6 +379,17 @@ static int set_addr(struct vhost_device *dev, const struct vhost_user_msg *msg)
 	return move_rings(dev);
 }
 
+/*
+ * An eventfd, or another that has no place in a file system. What is written
+ * to these does no harm; a pipe whose reader has gone would be a SIGPIPE.
+ */
+static bool is_anonymous(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && !(st.st_mode & S_IFMT);
+}
+
 /* The one descriptor of kick, call and err; *@ret is -1 for none. */
 static int take_vring_fd(const struct vhost_user_msg *msg, int *fds,
 			 unsigned nfds, int *ret)
@@ -484,6 +397,8 @@ static int take_vring_fd(const struct vhost_user_msg *msg, int *fds,
 	bool has_none = msg->u64 & VHOST_USER_VRING_NO_FD;
 
 	if (nfds != (has_none ? 0 : 1))
+		return -EINVAL;
+	if (!has_none && !is_anonymous(fds[0]))
 		return -EINVAL;
 	*ret = has_none ? -1 : take_fd(&fds[0]);
 	return 0;
@@ -500,7 +415,7 @@ static int set_kick(struct vhost_device *dev, const struct vhost_user_msg *msg,
 		return err;
 	if (fd < 0) /* to be polled for ever: not by us */
 		return -EOPNOTSUPP;
-	set_fd(&ring->queue.kick_fd, fd);
+	vhost_queue_set_kick(&ring->queue, fd);
 	if (vhost_queue_is_started(&ring->queue))
 		return 0;
 	return start_ring(dev, ring);
@@ -519,7 +434,7 @@ static int set_call_or_err(struct vhost_device *dev,
 	if (msg->request == VHOST_USER_SET_VRING_CALL)
 		vhost_queue_set_call(q, fd);
 	else
-		set_fd(&q->err_fd, fd);
+		vhost_queue_set_err(q, fd);
 	return 0;
 }
 
@@ -632,7 +547,7 @@ static int handle(struct vhost_device *dev, const struct vhost_user_msg *msg,
 	case VHOST_USER_ADD_MEM_REG:
 		if (nfds != 1)
 			return -EINVAL;
-		return add_region(dev, &msg->region, fds[0]);
+		return vhost_memory_add(&dev->mem, &msg->region, fds[0]);
 	case VHOST_USER_REM_MEM_REG:
 		return remove_region(dev, &msg->region);
 	case VHOST_USER_SET_LOG_BASE:

@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 #include "base/pool.h"
-#include "base/ram.h"
 #include "device/virtio_blk.h"
+#include "serve/vhost_memory.h"
 #include "serve/vhost_queue.h"
 #include "wire/vhost_user_msg.h"
 
@@ -27,7 +27,7 @@
 /** struct vhost_device - a member of its owner's struct; vhost_device_init() */
 struct vhost_device {
 	struct virtio_blk blk;
-	struct ram ram;
+	struct vhost_memory mem;
 	struct pool pool; /* of struct vhost_req, for all queues */
 	struct vhost_queue_stats stats;
 	void (*on_idle)(struct vhost_device *dev);
@@ -37,17 +37,9 @@ struct vhost_device {
 	uint8_t status; /* of virtio, as the front-end last said */
 	bool has_protocol_features; /* rings start disabled then */
 
-	/* The regions of ram once more, with the front-end's own addresses:
-	 * it gives those of the rings. */
-	struct vhost_user_region regions[RAM_REGIONS_MAX];
-	unsigned nregions;
-
-	void *inflight; /* mapped; NULL: none */
-	size_t inflight_len;
+	struct vhost_shared inflight; /* of all queues, or none */
 	uint16_t inflight_queue_size;
 	uint16_t inflight_nqueues;
-	void *log; /* mapped: what migration wants to know; NULL: none */
-	size_t log_len;
 	int backend_fd; /* socket for messages of ours; -1: none */
 
 	struct vhost_ring {

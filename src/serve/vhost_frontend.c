@@ -22,6 +22,7 @@ int vhost_frontend_init(struct vhost_frontend *f, uint64_t mem_len)
 		.fd = -1,
 		.inflight_fd = -1,
 		.mem_len = mem_len,
+		.region = {.len = mem_len, .user = MEM_USER},
 	};
 	f->mem_fd = memfd_create("guest", MFD_CLOEXEC);
 	if (f->mem_fd < 0 || ftruncate(f->mem_fd, (off_t)mem_len) < 0)
@@ -298,7 +299,7 @@ int vhost_frontend_start(struct vhost_frontend *f, unsigned nqueues,
 {
 	struct vhost_user_msg mem = {
 		.request = VHOST_USER_SET_MEM_TABLE,
-		.mem = {.n = 1, .at = {{.len = f->mem_len, .user = MEM_USER}}},
+		.mem = {.n = 1, .at = {f->region}},
 	};
 	uint64_t done;
 	int err = negotiate(f, features);

@@ -25,6 +25,7 @@ struct vhost_frontend {
 	int mem_fd;
 	uint8_t *mem;
 	uint64_t mem_len;
+	struct vhost_user_region region; /* as we share it */
 	uint64_t features; /* what the back-end offers */
 	uint64_t protocol_features;
 	int inflight_fd; /* kept as QEMU keeps it, or -1 */

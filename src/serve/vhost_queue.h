@@ -108,10 +108,17 @@ bool vhost_queue_is_idle(const struct vhost_queue *q);
 
 /**
  * vhost_queue_set_call() - the driver is to be told by another descriptor
+ * @fd:	an eventfd, the queue's from now on; -1: none
  *
  * And is told at once: a call may have gone to the old one, or may have been
  * lost in a crash.
  */
 void vhost_queue_set_call(struct vhost_queue *q, int fd);
+
+/** vhost_queue_set_err() - likewise, what says that the queue is broken */
+void vhost_queue_set_err(struct vhost_queue *q, int fd);
+
+/** vhost_queue_set_kick() - likewise, what the driver kicks; idle */
+void vhost_queue_set_kick(struct vhost_queue *q, int fd);
 
 #endif

@@ -206,6 +206,18 @@ static unsigned take(unsigned q)
 	return head / 3;
 }
 
+/* Wait until the device has taken all that was shown: it then listens. */
+static void wait_taken(unsigned q)
+{
+	const struct virtq_driver *d = &f.q[q].driver;
+	const uint8_t *event = d->mem + d->layout.used.a + 4 + 8 * QUEUE;
+
+	for (unsigned i = 0; get_le16(event) != d->next_avail; i++) {
+		assert(i < TIMEOUT);
+		usleep(1000);
+	}
+}
+
 static int status(unsigned q, unsigned i)
 {
 	return f.mem[HEADERS + (q * 4 + i) * 32 + 16];
@@ -301,7 +313,7 @@ static void stops_a_queue_when_its_requests_have_ended(void)
 		offer(0, i, IN, i, 512);
 	show(0);
 	/* They are taken before the queue is told to stop. */
-	usleep(20000);
+	wait_taken(0);
 	assert(vhost_frontend_send(&f, &m, NULL, 0) == 0);
 	p.fd = f.fd;
 	assert(poll(&p, 1, 50) == 0);
@@ -394,7 +406,7 @@ static void stops_with_requests_in_flight(void)
 	for (unsigned i = 0; i < 4; i++)
 		offer(0, i, IN, i, 512);
 	show(0);
-	usleep(5000);
+	wait_taken(0);
 	s.new_delay = 20 * NS_PER_MS;
 	stop_server();
 	/* They were answered before the server went. */
@@ -527,13 +539,20 @@ static void hangs_up_on_nonsense(void)
 		{.request = VHOST_USER_SET_LOG_BASE, .log = {8192, 0}},
 		{.request = VHOST_USER_SET_LOG_BASE,
 		 .log = {4096, UINT64_MAX - 4095}},
-		/* A queue without size or addresses. */
+		/* Not an eventfd. */
 		{.request = VHOST_USER_SET_VRING_KICK, .u64 = 0},
+		{.request = VHOST_USER_SET_VRING_CALL, .u64 = 0},
+		{.request = VHOST_USER_SET_VRING_ERR, .u64 = 0},
 	};
 	struct vhost_user_msg good = {
 		.request = VHOST_USER_ADD_MEM_REG,
 		.region = {.len = 4096},
 	};
+
+	const struct vhost_user_msg kick = {
+		.request = VHOST_USER_SET_VRING_KICK,
+	};
+	int event = eventfd(0, EFD_CLOEXEC);
 
 	assert(ftruncate(small, 4096) == 0);
 	for (unsigned i = 0; i < 8; i++)
@@ -544,6 +563,8 @@ static void hangs_up_on_nonsense(void)
 	for (size_t i = 0; i < ARRAY_SIZE(bad_with_fd); i++)
 		assert(is_nonsense(&bad_with_fd[i], &small, 1));
 	assert(!is_nonsense(&good, &small, 1));
+	/* A queue without size or addresses. */
+	assert(is_nonsense(&kick, &event, 1));
 	assert(is_nonsense(&good, fds, 2));
 	good.request = VHOST_USER_SET_OWNER;
 	assert(!is_nonsense(&good, fds, 8)); /* closed, not kept */
@@ -557,9 +578,10 @@ static void hangs_up_on_nonsense(void)
 	connect_and_start(1);
 	assert(ask(IN, 0, 512) == 0);
 	close(small);
+	close(event);
 	end();
 	assert(s.stats.nonsense ==
-	       ARRAY_SIZE(bad) + ARRAY_SIZE(bad_with_fd) + 1 + 1);
+	       ARRAY_SIZE(bad) + ARRAY_SIZE(bad_with_fd) + 3);
 }
 
 static void changes_memory_under_running_queues(void)
@@ -603,6 +625,18 @@ static void changes_memory_under_running_queues(void)
 		assert(vhost_frontend_ask(&f, &m, NULL, 0) == 0 && !m.u64);
 	}
 	assert(ask(IN, 0, 512) == 0);
+
+	/* A whole new table, in which the rings come to lie elsewhere. */
+	offer(0, 1, IN, 0, 512);
+	show(0);
+	m = (struct vhost_user_msg){
+		.request = VHOST_USER_SET_MEM_TABLE,
+		.flags = VHOST_USER_NEED_REPLY,
+		.mem = {.n = 2, .at = {add.region, f.region}},
+	};
+	assert(vhost_frontend_ask(&f, &m, (int[]){fd, f.mem_fd}, 2) == 0);
+	assert(!m.u64 && take(0) == 1 && status(0, 1) == 0);
+	assert(ask(IN, 0, 512) == 0 && buffer(0, 0)[0] == 'm');
 	munmap(map, 1u << 20);
 	close(fd);
 	end();
@@ -615,11 +649,11 @@ static void logs_what_it_writes_for_a_migration(void)
 		.log = {.len = 4096},
 	};
 	int fd = memfd_create("log", MFD_CLOEXEC);
-	const uint8_t *log;
+	uint8_t *log;
 	unsigned page = BUFFERS / 4096;
 
 	assert(ftruncate(fd, 4096) == 0);
-	log = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	log = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert(log != MAP_FAILED);
 	begin();
 	connect_and_start(1);
@@ -639,7 +673,18 @@ static void logs_what_it_writes_for_a_migration(void)
 	assert(log[page / 8] >> page % 8 & 1);
 	page = (unsigned)(f.q[0].driver.layout.used.a / 4096);
 	assert(log[page / 8] >> page % 8 & 1);
-	munmap((void *)(uintptr_t)log, 4096);
+
+	/* A new memory table does not end it. */
+	m = (struct vhost_user_msg){
+		.request = VHOST_USER_SET_MEM_TABLE,
+		.flags = VHOST_USER_NEED_REPLY,
+		.mem = {.n = 1, .at = {f.region}},
+	};
+	assert(vhost_frontend_ask(&f, &m, &f.mem_fd, 1) == 0 && !m.u64);
+	memset(log, 0, 4096);
+	assert(ask(IN, 0, 4096) == 0);
+	assert(log[page / 8] >> page % 8 & 1);
+	munmap(log, 4096);
 	close(fd);
 	end();
 }
@@ -664,6 +709,76 @@ static void tells_of_a_new_size(void)
 	assert(get_le32(bytes + 8) == 0);
 	close(pair[0]);
 	close(pair[1]);
+	end();
+}
+
+static void wait_broken(void)
+{
+	struct vhost_user_msg m = {0};
+
+	for (unsigned i = 0; !(m.u64 & 64); i++) {
+		assert(i < TIMEOUT);
+		usleep(1000);
+		m = (struct vhost_user_msg){.request = VHOST_USER_GET_STATUS};
+		assert(vhost_frontend_ask(&f, &m, NULL, 0) == 0);
+	}
+}
+
+static void outlives_one_who_takes_his_memory_away(void)
+{
+	int files[2];
+
+	begin();
+	for (unsigned i = 0; i < 2; i++) {
+		f.nqueues = 0;
+		connect_and_start(1);
+		assert(ask(OUT, 0, 512) == 0);
+		files[0] = f.mem_fd;
+		files[1] = f.inflight_fd;
+		/* The record is sealed, or should be. */
+		assert(ftruncate(files[1], 0) < 0);
+		assert(ftruncate(files[0], 0) == 0);
+		vhost_frontend_kick(&f, 0);
+		wait_broken();
+		vhost_frontend_hang_up(&f);
+		assert(ftruncate(f.mem_fd, MEM) == 0);
+		close(f.inflight_fd);
+		f.inflight_fd = -1;
+	}
+	f.nqueues = 0;
+	connect_and_start(1);
+	assert(ask(IN, 0, 512) == 0);
+	end();
+	assert(s.stats.clients == 3 && s.stats.broken == 2);
+}
+
+/* Its counter full, and a write to it would wait: not for us. */
+static void does_not_wait_for_one_who_takes_no_calls(void)
+{
+	struct vhost_user_msg m = {.request = VHOST_USER_SET_VRING_CALL};
+	const uint64_t full = UINT64_MAX - 1;
+	int event = eventfd(0, EFD_CLOEXEC); /* blocks */
+
+	begin();
+	connect_and_start(1);
+	assert(write(event, &full, sizeof(full)) == sizeof(full));
+	assert(vhost_frontend_send(&f, &m, &event, 1) == 0);
+	m = (struct vhost_user_msg){.request = VHOST_USER_GET_FEATURES};
+	assert(vhost_frontend_ask(&f, &m, NULL, 0) == 0);
+	for (unsigned i = 0; i < 3; i++) {
+		struct virtq_driver *d = &f.q[0].driver;
+		uint16_t head;
+		uint32_t len;
+
+		offer(0, i, IN, 0, 512);
+		(void)virtq_driver_listen(d, 1);
+		show(0);
+		while (!virtq_driver_take(d, &head, &len))
+			usleep(100);
+	}
+	/* Those that wait are let go, for the server to end. */
+	assert(read(event, &m.u64, sizeof(m.u64)) == sizeof(m.u64));
+	close(event);
 	end();
 }
 
@@ -711,6 +826,8 @@ int main(void)
 	changes_memory_under_running_queues();
 	logs_what_it_writes_for_a_migration();
 	tells_of_a_new_size();
+	outlives_one_who_takes_his_memory_away();
+	does_not_wait_for_one_who_takes_no_calls();
 	survives_resets();
 	return 0;
 }

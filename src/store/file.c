@@ -13,6 +13,9 @@
  *			done; then SYNC if BLK_FUA
  *	cache:		ADVISE
  *
+ * A short read of what the page cache has needs none of this: it is over before
+ * submit returns.
+ *
  * Status is answered at once: looking for holes is quick on a local file
  * system, and on others we do not look.
  */

@@ -68,7 +68,11 @@ int qcow2_info(const char *path, struct qcow2_header *ret, struct why *why)
 	__attribute__((warn_unused_result));
 
 /* Flags of qcow2_open(), beside STORE_DIRECT (store/store.h). */
-#define QCOW2_EPHEMERAL (1u << 16) /* delete it when it is freed */
+/*
+ * Delete it when it is freed. It is not to outlive a power loss, so flushes end
+ * at once: do not open it again after one. A kill it outlives as any other.
+ */
+#define QCOW2_EPHEMERAL (1u << 16)
 
 /**
  * qcow2_open() - the layer over an image

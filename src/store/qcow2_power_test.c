@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "store/mem.h"
 #include "store/qcow2.h"
 #include "store/qcow2_rig.h"
 
@@ -142,31 +141,15 @@ static void begin(struct op *op)
 
 static struct blk *new_base(void)
 {
-	struct blk *base = NULL;
-	struct op *op = &ops[NOPS]; /* one more than those in use */
-
-	assert(mem_new(base_size, SECTOR, &base) == 0);
-	memset(op->buf, 'b', WINDOW);
-	op->from = op->to = 0;
-	op->is_busy = true;
-	op->iov = (struct iovec){op->buf, min_u64(WINDOW, base_size - window)};
-	op->req = (struct blk_req){
-		.op = BLK_WRITE,
-		.offset = window,
-		.len = op->iov.iov_len,
-		.iov = &op->iov,
-		.niov = 1,
-		.done = on_done,
-	};
-	blk_submit(base, &op->req);
-	return base;
+	return rig_base_new(base_size, window,
+			    min_u64(WINDOW, base_size - window));
 }
 
 static void lose_power(void)
 {
 	struct rig_disk *other;
 	struct blk *after;
-	struct op *op = &ops[NOPS];
+	struct op *op = &ops[NOPS]; /* one more than those in use */
 
 	rig_disk_lose(disk, copy);
 	other = rig_disk_new(copy);

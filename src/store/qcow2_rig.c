@@ -251,6 +251,25 @@ struct rig_disk *rig_disk_new(const char *path)
 	return disk;
 }
 
+/* A sparse file: as memory a base of some GiB would be too large where malloc
+ * fills what it gives (MALLOC_PERTURB_). */
+struct blk *rig_base_new(uint64_t size, uint64_t at, uint64_t len)
+{
+	char path[PATH_MAX + 16];
+	uint8_t *bytes = malloc(len + 1);
+	int fd;
+
+	assert(bytes);
+	memset(bytes, 'b', len);
+	(void)snprintf(path, sizeof(path), "%s/base.raw", folder);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert(fd >= 0 && !ftruncate(fd, (off_t)size));
+	assert(!qcow2_pwrite(fd, bytes, len, at));
+	(void)close(fd);
+	free(bytes);
+	return &rig_disk_new(path)->blk;
+}
+
 struct blk *rig_open(const char *path, struct blk *disk, struct blk *backing,
 		     bool has_side)
 {

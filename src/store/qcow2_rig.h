@@ -43,6 +43,9 @@ struct rig_disk {
 /** rig_disk_new() - over the file at @path; asserts that all goes well */
 struct rig_disk *rig_disk_new(const char *path);
 
+/** rig_base_new() - a base of @size bytes, with @len times 'b' at @at */
+struct blk *rig_base_new(uint64_t size, uint64_t at, uint64_t len);
+
 /** rig_disk_step() - do one of those held, any, or end it, or both. Return:
  * false: none is held. */
 bool rig_disk_step(struct rig_disk *disk);

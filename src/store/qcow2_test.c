@@ -15,7 +15,6 @@
 
 #include "base/array.h"
 #include "base/why.h"
-#include "store/mem.h"
 #include "store/qcow2.h"
 #include "store/qcow2_rig.h"
 
@@ -93,31 +92,11 @@ static int once(enum blk_op kind, uint64_t offset, uint64_t len, uint8_t fill)
 
 static struct blk *new_base(void)
 {
-	struct blk *base = NULL;
-	uint8_t *bytes;
-	struct op op = {0};
-	uint64_t from = window < base_size ? window : base_size;
-	uint64_t len = min_u64(WINDOW, base_size - from);
+	uint64_t from = min_u64(window, base_size);
 
-	if (!base_size)
-		return NULL;
-	assert(mem_new(base_size, 1, &base) == 0);
-	bytes = malloc(WINDOW);
-	assert(bytes);
-	memset(bytes, 'b', WINDOW);
-	op.iov[0] = (struct iovec){bytes, len};
-	op.req = (struct blk_req){
-		.op = BLK_WRITE,
-		.offset = from,
-		.len = len,
-		.iov = op.iov,
-		.niov = 1,
-		.done = on_done,
-	};
-	blk_submit(base, &op.req);
-	assert(op.is_ended && !op.res);
-	free(bytes);
-	return base;
+	return base_size ? rig_base_new(base_size, from,
+					min_u64(WINDOW, base_size - from))
+			 : NULL;
 }
 
 static void open_disk(const char *at, bool has_side)

@@ -216,6 +216,9 @@ static bool step_settle(struct job *job)
 	bool needs_flush =
 		(job->req->flags & BLK_FUA) || (job->has_changed && !o->side);
 
+	if (o->flags & QCOW2_EPHEMERAL)
+		needs_flush = false;
+
 	/* The flush is for later jobs too: they need not wait for it. */
 	if (!list_is_empty(&job->changing)) {
 		list_del(&job->changing);
@@ -367,12 +370,15 @@ bool qcow2_start_write(struct overlay *o, struct blk_req *req)
 	bool is_settled;
 	uint64_t end = req->offset + req->len;
 
+	uint32_t flags = req->flags & (BLK_FUA | BLK_LOW);
+
+	if (o->flags & QCOW2_EPHEMERAL)
+		flags &= ~BLK_FUA;
 	if (is_here(o, req, &is_settled) &&
-	    (is_settled || !(req->flags & BLK_FUA)) &&
+	    (is_settled || !(flags & BLK_FUA)) &&
 	    req->offset / QCOW2_CHUNK == (end - 1) / QCOW2_CHUNK)
 		return overlay_forward(o, req, o->file,
-				       qcow2_place(req->offset),
-				       req->flags & (BLK_FUA | BLK_LOW));
+				       qcow2_place(req->offset), flags);
 	return job_new(o, req, step_plan_write);
 }
 

@@ -56,7 +56,7 @@ def test_out_of_bounds_is_refused(client):
         assert client.ask(READ, offset, length) == EINVAL
         assert client.ask(WRITE, offset, length, 0, bytes(length)) == ENOSPC
         assert client.ask(ZERO, offset, length) == ENOSPC
-        assert client.ask(TRIM, offset, length) == ENOSPC
+        assert client.ask(TRIM, offset, length) == EINVAL
         assert client.ask(CACHE, offset, length) == EINVAL
     assert client.ask(READ, SIZE - 10, 10) == bytes(10)
 
@@ -104,13 +104,14 @@ def test_more_is_refused_and_the_stream_goes_on(client):
 def test_many_large_ones_at_once_share_the_memory(tmp_path):
     with Serve(tmp_path, f"a=mem:{SIZE}") as door:
         fds = door.nfds()
-        for _ in range(3):
-            clients = [Client(door, timeout=60).go("a") for _ in range(8)]
+        for _ in range(2):
+            clients = [Client(door, timeout=60).go("a") for _ in range(12)]
             for c in clients:
                 for _ in range(2):
                     c.put(READ, 0, 64 * MIB)
-            time.sleep(0.2)
-            assert door.rss() < (SIZE + (256 + 80) * MIB)
+            for _ in range(10):
+                time.sleep(0.1)
+                assert door.rss() < SIZE + (256 + 80) * MIB
             for c in clients[4:]:
                 c.sock.close()  # those that wait must not wait for these
             for c in clients[:4]:

@@ -300,6 +300,13 @@ def test_grows_and_what_is_added_is_zeroes(tmp_path, base):
 def test_ephemeral_leaves_nothing(tmp_path, overlay):
     with Disk(overlay, "-e") as disk:
         disk.do("write 0 4096 1")
+        disk.do("fua 10000 4096 1")
+        disk.do("flush")
+        assert disk.do("stats") == "1 1 0"  # nothing was flushed
+        disk.kill()
+    with Disk(overlay, "-e") as disk:
+        disk.reads(0, b"\1" * 4096)
+        disk.do("discard 0 8388608")
     assert not list(tmp_path.glob("vm.qcow2*"))
 
 

@@ -25,6 +25,7 @@
 
 #include <errno.h>
 #include <isa-l/crc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,7 @@ int main(int argc, char **argv)
 	argv += optind;
 	if (argc != 1 && argc != 3)
 		return 2;
+	(void)signal(SIGPIPE, SIG_IGN);
 	err = loop_new(&loop, &w);
 	if (!err)
 		err = store_open(loop, argv[0], flags, &version, &blk, &w);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Web servers for the tests: nginx, and one that misbehaves on demand."""
 import http.server
+import os
 import re
 import socket
 import subprocess
@@ -16,6 +17,7 @@ def free_port():
 
 CONFIG = """
 daemon off;
+{user}
 pid {tmp}/pid;
 error_log {tmp}/error.log;
 worker_processes 1;
@@ -42,12 +44,13 @@ class Nginx:
     def __init__(self, tmp, root, listen="", more=""):
         self.dir = tmp / "nginx"
         self.dir.mkdir()
-        for d in [tmp, *tmp.parents][:3]:   # its worker is another user
-            d.chmod(0o755)
         self.port = free_port()
         self.scheme = "https" if "ssl" in listen else "http"
+        # Its worker reads our files, which are for nobody else.
+        user = "user root root;" if os.geteuid() == 0 else ""
         (self.dir / "conf").write_text(CONFIG.format(
-            tmp=self.dir, root=root, port=self.port, listen=listen, more=more))
+            user=user, tmp=self.dir, root=root, port=self.port, listen=listen,
+            more=more))
         self.p = None
 
     def __enter__(self):
