@@ -24,8 +24,10 @@
 #include "prog/config.h"
 #include "prog/control.h"
 #include "prog/disk_spec.h"
+#include "prog/inherit.h"
 #include "prog/registry.h"
 #include "prog/sd.h"
+#include "prog/upgrade.h"
 #include "serve/nbd.h"
 
 /**
@@ -93,11 +95,13 @@ static void end_too_late(struct loop_timer *timer)
 {
 	struct blkd *blkd = container_of(timer, struct blkd, end_timer);
 
-	(void)blkd;
 	log_error(NULL,
 		  "requests did not end within %d s: a store hangs; "
 		  "ending without them",
 		  CONFIG_DRAIN_MS / 1000);
+	/* This lets go of all that the kernel and the workers hold. */
+	if (blkd->is_upgrading)
+		upgrade_exec(blkd);
 	/* The kernel and the workers still hold buffers of ours: there is no
 	 * orderly way out. */
 	_exit(1);
@@ -108,7 +112,8 @@ void blkd_end(struct blkd *blkd)
 	if (blkd->is_ending)
 		return;
 	blkd->is_ending = true;
-	sd_notify("STOPPING=1");
+	if (!blkd->is_upgrading)
+		sd_notify("STOPPING=1");
 	control_stop(blkd->control);
 	loop_timer_set(blkd->loop, &blkd->end_timer,
 		       clock_ns() + CONFIG_DRAIN_MS * NS_PER_MS);
@@ -125,6 +130,21 @@ static void read_signal(struct signals *signals)
 			   0);
 }
 
+static void act(struct blkd *blkd, uint32_t signo)
+{
+	struct why w = {0};
+
+	log_debug(NULL, "signal %u", signo);
+	if (signo == SIGHUP)
+		return;
+	if (signo != SIGUSR2) {
+		blkd->is_upgrading = false; /* there is to be no successor */
+		blkd_end(blkd);
+	} else if (upgrade_begin(blkd, &w) < 0) {
+		log_error(NULL, "no upgrade: %s", w.text);
+	}
+}
+
 static void on_signal(struct loop_op *op, int res, uint32_t cqe_flags)
 {
 	struct signals *signals = container_of(op, struct signals, op);
@@ -133,11 +153,8 @@ static void on_signal(struct loop_op *op, int res, uint32_t cqe_flags)
 	signals->is_reading = false;
 	if (res == -ECANCELED)
 		return;
-	if (res == sizeof(signals->info)) {
-		log_debug(NULL, "signal %u", signals->info.ssi_signo);
-		if (signals->info.ssi_signo != SIGHUP)
-			blkd_end(signals->blkd);
-	}
+	if (res == sizeof(signals->info))
+		act(signals->blkd, signals->info.ssi_signo);
 	read_signal(signals);
 }
 
@@ -150,6 +167,7 @@ static int signals_make(struct signals *signals, struct blkd *blkd)
 	(void)sigaddset(&mask, SIGTERM);
 	(void)sigaddset(&mask, SIGINT);
 	(void)sigaddset(&mask, SIGHUP);
+	(void)sigaddset(&mask, SIGUSR2);
 	if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
 		return -errno;
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -199,6 +217,7 @@ static int begin_serving(struct blkd *blkd, struct why *w)
 	if (err < 0)
 		return err;
 	blkd->is_serving = true;
+	inherit_end();
 	sd_notify("READY=1");
 	log_info(NULL, "serving %u disk%s after %.1f ms", count,
 		 count == 1 ? "" : "s",
@@ -342,7 +361,7 @@ static int serve(struct blkd *blkd, struct why *w)
 		err = doors_make(blkd, w);
 	if (!err && blkd->config->user)
 		err = confine_user(blkd->config->user, w);
-	if (!err && !blkd->config->no_seccomp)
+	if (!err && !blkd->config->no_seccomp && !inherit_is_confined())
 		err = confine_calls(w);
 	if (!err)
 		err = loop_new(&blkd->loop, w);
@@ -352,8 +371,10 @@ static int serve(struct blkd *blkd, struct why *w)
 		err = cache_new(blkd->loop, blkd->workers,
 				blkd->config->cache_size, stack_store_open,
 				&blkd->cache, w);
-	if (!err)
+	if (!err) {
+		inherit_cache(blkd->cache);
 		err = registry_load(blkd->config->state, &blkd->registry, w);
+	}
 	if (!err)
 		err = add_stores(blkd);
 	if (!err && (blkd->config->control || blkd->control_fd >= 0))
@@ -402,13 +423,18 @@ int blkd_run(struct config *config)
 	cleanup_fd(&blkd.control_fd);
 	loop_task_cancel(&blkd.end_task);
 	doors_free(&blkd);
-	if (config->pid_file && blkd.is_serving)
+	if (config->pid_file && blkd.is_serving && !blkd.is_upgrading)
 		(void)unlink(config->pid_file);
 	nbd_server_free(blkd.nbd);
 	nbd_creds_free(blkd.creds);
+	if (blkd.is_upgrading)
+		upgrade_keep_cache(&blkd);
 	cache_free(blkd.cache);
 	registry_free(blkd.registry);
 	workers_free(blkd.workers);
 	loop_free(blkd.loop);
-	return blkd.exit_code;
+	if (!blkd.is_upgrading)
+		return blkd.exit_code;
+	upgrade_exec(&blkd);
+	return 1;
 }

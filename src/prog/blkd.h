@@ -38,6 +38,7 @@ struct workers;
  * @doors:	of struct door: sockets that listen
  * @is_serving:	the doors accept
  * @is_ending:	no new disks, no new clients
+ * @is_upgrading: and then another process goes on: see upgrade.h
  * @exit_code:	what the process ends with
  */
 struct blkd {
@@ -56,6 +57,7 @@ struct blkd {
 	uint64_t start_ns;
 	bool is_serving;
 	bool is_ending;
+	bool is_upgrading;
 	int exit_code;
 
 	/* The end: what is still to close. */

@@ -13,6 +13,7 @@
 #include "base/array.h"
 #include "base/why.h"
 #include "prog/refuse.h"
+#include "prog/upgrade.h"
 
 int confine_user(const char *name, struct why *w)
 {
@@ -169,7 +170,6 @@ static const int deadly[] = {
 	SCMP_SYS(bpf),
 	SCMP_SYS(chroot),
 	SCMP_SYS(delete_module),
-	SCMP_SYS(execve),
 	SCMP_SYS(execveat),
 	SCMP_SYS(finit_module),
 	SCMP_SYS(fork),
@@ -203,6 +203,16 @@ static int fill(scmp_filter_ctx ctx)
 		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				       SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD,
 					       CLONE_THREAD));
+	/* Our successor, whose path is in a page of its own, and nobody else;
+	 * it is confined as we are. */
+	if (!err)
+		err = seccomp_rule_add(
+			ctx, SCMP_ACT_ALLOW, SCMP_SYS(execve), 1,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)UPGRADE_PATH_AT));
+	if (!err)
+		err = seccomp_rule_add(
+			ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 1,
+			SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)UPGRADE_PATH_AT));
 	/* The loop of a lookup in a hash is faster than 130 comparisons. */
 	if (!err)
 		err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);

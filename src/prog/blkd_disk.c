@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/why.h"
 #include "prog/blkd.h"
+#include "prog/inherit.h"
 #include "prog/socket.h"
 #include "serve/nbd.h"
 #include "serve/vhost_user_blk.h"
@@ -67,6 +68,19 @@ static void set_timer(struct disk *disk, uint64_t ms)
 		       clock_ns() + ms * NS_PER_MS);
 }
 
+/* Its guest has come back, or will not. */
+static void end_resuming(struct disk *disk)
+{
+	struct stack *stack = &disk->stack;
+
+	if (!stack->is_resumed)
+		return;
+	stack->is_resumed = false;
+	/* Nobody goes on with what was written, and nobody else may see it. */
+	if (disk->use == DISK_SHUT && disk->spec.is_ephemeral && stack->overlay)
+		(void)unlink(stack->overlay);
+}
+
 /* ---- the end ---- */
 
 static void gone(struct disk *disk)
@@ -75,6 +89,8 @@ static void gone(struct disk *disk)
 
 	assert(disk->state == DISK_REMOVING && disk->use == DISK_SHUT);
 	loop_timer_cancel(&disk->timer);
+	if (!blkd->is_upgrading)
+		end_resuming(disk);
 	list_del(&disk->list);
 	if (blkd->is_ending) /* which may have waited for it */
 		loop_defer(blkd->loop, &blkd->end_task);
@@ -127,7 +143,8 @@ static void vhost_stopped(void *owner)
 
 	disk->vhost = vhost_user_server_free(disk->vhost);
 	disk->has_vhost_client = false;
-	(void)unlink(disk->spec.vhost_user);
+	if (!disk->blkd->is_upgrading)
+		(void)unlink(disk->spec.vhost_user);
 	if (!has_doors(disk))
 		drained(disk);
 }
@@ -240,6 +257,7 @@ static void opened(struct disk *disk)
 		return;
 	}
 	disk->use = DISK_OPEN;
+	end_resuming(disk);
 	if (disk->state == DISK_REMOVING) {
 		if (!has_doors(disk))
 			drained(disk);
@@ -277,6 +295,8 @@ static void on_timer(struct loop_timer *timer)
 	} else if (disk->use == DISK_OPEN && !disk_clients(disk)) {
 		begin_closing(disk);
 	} else if (disk->use == DISK_SHUT) {
+		if (!disk_clients(disk))
+			end_resuming(disk);
 		gate_shut(&disk->gate);
 		clients_changed(disk);
 	}
@@ -357,6 +377,8 @@ static void probed(struct disk *disk)
 	disk->state = stack->err ? DISK_FAILED : DISK_SERVING;
 	if (stack->err && disk->is_kept)
 		set_timer(disk, DISK_RETRY_MS);
+	else if (disk->use == DISK_SHUT && stack->is_resumed)
+		set_timer(disk, DISK_RESUME_MS);
 	disk->added = NULL;
 	if (added)
 		added(disk, disk->added_owner);
@@ -399,6 +421,7 @@ int disk_add(struct blkd *blkd, struct disk_spec *spec, bool is_kept,
 	gate_init(&disk->gate, 0, 1, 0);
 	loop_timer_init(&disk->timer, on_timer);
 	stack_init(&disk->stack, blkd, &disk->spec, stack_done);
+	disk->stack.is_resumed = inherit_disk(disk->spec.name);
 	list_init(&disk->list);
 	list_add_tail(&blkd->disks, &disk->list);
 	stack_probe(&disk->stack);

@@ -43,6 +43,8 @@ struct why;
 #define DISK_LINGER_MS 1000
 /* ... and must find what it wrote. */
 #define DISK_LINGER_EPHEMERAL_MS 10000
+/* Guests of the process before us come back until then, if at all. */
+#define DISK_RESUME_MS 60000
 
 enum disk_state { DISK_PROBING, DISK_SERVING, DISK_FAILED, DISK_REMOVING };
 enum disk_use { DISK_SHUT, DISK_OPENING, DISK_OPEN, DISK_CLOSING };

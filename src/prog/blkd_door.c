@@ -214,6 +214,18 @@ int doors_open(struct blkd *blkd, struct why *w)
 	return 0;
 }
 
+bool doors_outlive_us(const struct blkd *blkd)
+{
+	struct list *at, *next;
+
+	list_for_each(at, next, &blkd->doors)
+	{
+		if (container_of(at, struct door, list)->kind == DOOR_CLIENT)
+			return false;
+	}
+	return true;
+}
+
 void doors_free(struct blkd *blkd)
 {
 	struct list *at, *next;
@@ -223,7 +235,7 @@ void doors_free(struct blkd *blkd)
 		struct door *door = container_of(at, struct door, list);
 
 		cleanup_fd(&door->fd);
-		if (door->is_ours)
+		if (door->is_ours && !blkd->is_upgrading)
 			(void)unlink(door->path);
 		free(door->path);
 		free(door);

@@ -10,6 +10,7 @@
 #define PROG_BLKD_DOOR_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct blkd;
 struct why;
@@ -30,7 +31,11 @@ int doors_open(struct blkd *blkd, struct why *why)
 /** doors_paths() - of the unix sockets for NBD, as a list; NULL: no memory */
 json_t *doors_paths(const struct blkd *blkd);
 
-/** doors_free() - close what was not opened; socket files are removed */
+/** doors_outlive_us() - no client is here that could not connect again */
+bool doors_outlive_us(const struct blkd *blkd);
+
+/** doors_free() - close what was not opened; socket files are removed,
+ * unless a successor takes them over */
 void doors_free(struct blkd *blkd);
 
 #endif

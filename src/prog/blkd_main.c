@@ -12,6 +12,8 @@
 #include "prog/blkd.h"
 #include "prog/blkd_options.h"
 #include "prog/config.h"
+#include "prog/inherit.h"
+#include "prog/upgrade.h"
 
 #define EXIT_USAGE 2
 
@@ -22,6 +24,8 @@ int main(int argc, char **argv)
 	int err, code;
 
 	log_setup("roost-blkd", LOG_LEVEL_INFO);
+	upgrade_init(argc, argv);
+	inherit_load();
 	config_init(&config);
 	err = blkd_options(argc, argv, &config, &w);
 	if (err < 0)
@@ -32,7 +36,7 @@ int main(int argc, char **argv)
 	}
 	log_setup("roost-blkd", config.log_level);
 	err = 0;
-	if (!config.is_foreground && !config.is_stdio)
+	if (!config.is_foreground && !config.is_stdio && !inherit_is_there())
 		err = background_begin(&w);
 	if (err < 0)
 		log_error(NULL, "%s", w.text);

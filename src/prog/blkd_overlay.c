@@ -94,13 +94,13 @@ int overlay_probe(const char *path, const struct disk_spec *spec,
 }
 
 int overlay_open(struct loop *loop, const char *path,
-		 const struct disk_spec *spec, uint64_t size, struct blk **base,
-		 struct blk **ret, struct why *w)
+		 const struct disk_spec *spec, uint64_t size, bool is_resumed,
+		 struct blk **base, struct blk **ret, struct why *w)
 {
 	unsigned flags = spec->is_ephemeral ? QCOW2_EPHEMERAL : 0;
 	int err;
 
-	if (spec->is_ephemeral) {
+	if (spec->is_ephemeral && !(is_resumed && access(path, F_OK) == 0)) {
 		(void)unlink(path);
 		err = create(path, spec, size, w);
 		if (err < 0)

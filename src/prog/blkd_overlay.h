@@ -45,12 +45,13 @@ int overlay_probe(const char *path, const struct disk_spec *spec,
 /**
  * overlay_open() - blocks
  * @size:	bytes of the disk, from overlay_probe()
+ * @is_resumed:	an ephemeral one is there already: go on with it
  * @base:	what it stands on; taken over, and NULL, from success on
  * @ret:	the layer
  */
 int overlay_open(struct loop *loop, const char *path,
-		 const struct disk_spec *spec, uint64_t size, struct blk **base,
-		 struct blk **ret, struct why *why)
+		 const struct disk_spec *spec, uint64_t size, bool is_resumed,
+		 struct blk **base, struct blk **ret, struct why *why)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -17,6 +17,7 @@
 #include "prog/blkd_overlay.h"
 #include "prog/config.h"
 #include "prog/disk_spec.h"
+#include "store/qcow2.h"
 #include "store/store.h"
 
 static_assert(STORE_VERSION_MAX == BOOT_VERSION_MAX,
@@ -149,9 +150,10 @@ static void run_open(struct work *work)
 	if (!stack->err && !stack->base && !overlay_is_all(stack->spec))
 		stack->err = open_file(stack, &stack->base);
 	if (!stack->err && stack->overlay)
-		stack->err = overlay_open(
-			stack->blkd->loop, stack->overlay, stack->spec,
-			stack->size, &stack->base, &stack->top, &stack->why);
+		stack->err = overlay_open(stack->blkd->loop, stack->overlay,
+					  stack->spec, stack->size,
+					  stack->is_resumed, &stack->base,
+					  &stack->top, &stack->why);
 }
 
 static void opened(struct work *work)
@@ -198,6 +200,7 @@ void stack_open(struct stack *stack)
 		begin(stack, run_open, opened);
 		return;
 	}
+	stack->opening.is_resumed = stack->is_resumed;
 	stack->opening.done = cache_opened;
 	cache_open(stack->blkd->cache, &options, &stack->opening);
 }
@@ -234,6 +237,8 @@ void stack_close(struct stack *stack)
 		begin(stack, run_nothing, closed);
 		return;
 	}
+	if (stack->spec->is_ephemeral && stack->blkd->is_upgrading)
+		qcow2_keep(stack->top); /* the next process goes on with it */
 	/* The free of an overlay would otherwise do it, and block the loop. */
 	stack->flush = (struct blk_req){.op = BLK_FLUSH, .done = flushed};
 	blk_submit(stack->top, &stack->flush);

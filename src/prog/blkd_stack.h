@@ -40,6 +40,8 @@ struct disk_spec;
  * @top:	what the gate opens to; NULL while closed
  * @handle:	of the cache, inside of @top; NULL if there is none
  * @err, @why:	what the last call ended with
+ * @is_resumed:	it was open in the process before this one, and its guest has
+ *		not come back yet; cleared by the owner
  * @is_cached, @is_plain: which layers there are; from stack_probe() on
  */
 struct stack {
@@ -50,6 +52,7 @@ struct stack {
 	struct blk *top, *handle;
 	int err;
 	struct why why;
+	bool is_resumed;
 	bool is_cached, is_plain, is_network;
 
 	struct blk *base; /* until the overlay has taken it over; owned */

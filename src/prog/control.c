@@ -321,7 +321,7 @@ struct control *control_free(struct control *control)
 		conn_close(
 			list_first(&control->conns, struct control_conn, list));
 	cleanup_fd(&control->fd);
-	if (control->path)
+	if (control->path && !control->blkd->is_upgrading)
 		(void)unlink(control->path);
 	free(control->path);
 	control->path = NULL;

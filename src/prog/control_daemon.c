@@ -17,8 +17,10 @@
 #include "prog/control_ops.h"
 #include "prog/refuse.h"
 #include "prog/registry.h"
+#include "prog/upgrade.h"
 #include "serve/nbd.h"
 
+/* clang-format off: one per line */
 const struct control_op control_ops[] = {
 	{"disk-add", op_disk_add},
 	{"disk-rm", op_disk_rm},
@@ -36,8 +38,10 @@ const struct control_op control_ops[] = {
 	{"status", op_status},
 	{"log-level", op_log_level},
 	{"quit", op_quit},
+	{"upgrade", op_upgrade},
 	{NULL, NULL},
 };
+/* clang-format on */
 
 int request_text(const json_t *request, const char *key, const char **ret,
 		 struct why *w)
@@ -149,4 +153,16 @@ void op_quit(struct control_conn *conn, const json_t *request)
 	(void)request;
 	control_answer(conn, NULL);
 	blkd_end(blkd);
+}
+
+void op_upgrade(struct control_conn *conn, const json_t *request)
+{
+	struct why w = {0};
+	int err = upgrade_begin(control_blkd(conn), &w);
+
+	(void)request;
+	if (err < 0)
+		control_fail(conn, err, &w);
+	else
+		control_answer(conn, NULL);
 }

@@ -35,6 +35,7 @@ void op_metrics(struct control_conn *conn, const json_t *request);
 void op_status(struct control_conn *conn, const json_t *request);
 void op_log_level(struct control_conn *conn, const json_t *request);
 void op_quit(struct control_conn *conn, const json_t *request);
+void op_upgrade(struct control_conn *conn, const json_t *request);
 
 /**
  * request_text() - a text of @request

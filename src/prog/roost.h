@@ -130,6 +130,7 @@ int verb_top(struct roost *roost);
 int verb_metrics(struct roost *roost);
 int verb_log_level(struct roost *roost);
 int verb_quit(struct roost *roost);
+int verb_upgrade(struct roost *roost);
 int verb_run(struct roost *roost);
 
 #endif

@@ -12,6 +12,11 @@
 
 #define TOP_INTERVAL_S 2
 
+int verb_upgrade(struct roost *roost)
+{
+	return roost_do(roost, json_pack("{s:s}", "op", "upgrade"));
+}
+
 int verb_quit(struct roost *roost)
 {
 	return roost_do(roost, json_pack("{s:s}", "op", "quit"));

@@ -9,15 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 
-#define FDS_MAX	       64
-#define NAME_MAX_BYTES 64
-
-static char names[FDS_MAX][NAME_MAX_BYTES];
+static char names[SD_FDS_MAX][SD_NAME_MAX + 1];
+static ino_t inodes[SD_FDS_MAX]; /* by which a duplicate is known */
+static int nnames;
 
 static void read_names(const char *at, int count)
 {
@@ -36,12 +36,18 @@ int sd_listen_fds(void)
 
 	if (pid && fds && strtol(pid, NULL, 10) == getpid())
 		count = (int)strtol(fds, NULL, 10);
-	if (count < 0 || count > FDS_MAX)
+	if (count < 0 || count > SD_FDS_MAX)
 		count = 0;
 	if (count)
 		read_names(getenv("LISTEN_FDNAMES"), count);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count; i++) {
+		struct stat st = {0};
+
 		(void)fcntl(SD_FIRST_FD + i, F_SETFD, FD_CLOEXEC);
+		(void)fstat(SD_FIRST_FD + i, &st);
+		inodes[i] = st.st_ino;
+	}
+	nnames = count;
 	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_FDNAMES");
@@ -50,7 +56,19 @@ int sd_listen_fds(void)
 
 const char *sd_fd_name(int i)
 {
-	return i >= 0 && i < FDS_MAX ? names[i] : "";
+	return i >= 0 && i < SD_FDS_MAX ? names[i] : "";
+}
+
+const char *sd_fd_of(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return NULL;
+	for (int i = 0; i < nnames; i++)
+		if (inodes[i] == st.st_ino)
+			return names[i];
+	return NULL;
 }
 
 void sd_notify(const char *text)

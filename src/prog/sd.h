@@ -9,6 +9,8 @@
 #define PROG_SD_H
 
 #define SD_FIRST_FD 3
+#define SD_FDS_MAX  64
+#define SD_NAME_MAX 63 /* bytes */
 
 /**
  * sd_listen_fds() - how many sockets were handed over, from SD_FIRST_FD on
@@ -21,6 +23,10 @@ int sd_listen_fds(void);
 
 /** sd_fd_name() - what the unit calls socket @i, or "". Lent. */
 const char *sd_fd_name(int i);
+
+/** sd_fd_of() - what the unit calls socket @fd, which may be a duplicate of one
+ * that was handed over; NULL: it is none. Lent. */
+const char *sd_fd_of(int fd);
 
 /** sd_notify() - say "READY=1" and so on, if somebody listens */
 void sd_notify(const char *text);

@@ -6,12 +6,15 @@
 struct why;
 
 #define SOCKET_BACKLOG 128
+/* From the first socket on, an address that is in use is waited for so long. */
+#define SOCKET_WAIT_MS 2000
 
 /**
  * socket_listen_unix() - at a path
  * @mode:	of the file, as chmod(2); 0: as the umask has it
  * @ret:	the descriptor
  *
+ * What the process before us listened at goes on: see prog/inherit.h.
  * A socket file that nobody listens at any more is replaced.
  *
  * Return: 0; -EADDRINUSE: somebody listens there, or it is no socket.

@@ -538,6 +538,13 @@ int qcow2_open(struct loop *loop, const char *path, unsigned flags,
 	return err;
 }
 
+void qcow2_keep(struct blk *blk)
+{
+	struct overlay *o = (struct overlay *)blk;
+
+	o->flags &= ~QCOW2_EPHEMERAL;
+}
+
 void qcow2_get_stats(const struct blk *blk, struct qcow2_stats *ret)
 {
 	const struct overlay *o = (const struct overlay *)blk;

@@ -95,6 +95,13 @@ int qcow2_open(struct loop *loop, const char *path, unsigned flags,
 	__attribute__((warn_unused_result));
 
 /**
+ * qcow2_keep() - an ephemeral overlay is not deleted when it is freed
+ *
+ * It is an ordinary one from now on, and flushes mean what they say.
+ */
+void qcow2_keep(struct blk *blk);
+
+/**
  * struct qcow2_stats - counts since open
  * @has_dirty_file: PATH.dirty could be made: see (2) above
  * @dirty:	clusters whose bits in the file are to be written

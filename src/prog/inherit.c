@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inherit.c - read the handover, and give out its parts */
+#include "prog/inherit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/why.h"
+#include "cache/handover.h"
+
+/* Bytes of the handover, and of a cache's description: 4 TiB of cache. */
+#define TEXT_MAX  (16u << 20)
+#define STATE_MAX (2u << 30)
+
+/* Of the process, as the environment is. */
+static struct {
+	json_t *all; /* NULL: nothing was handed over */
+	int *sockets; /* -1: taken */
+	size_t nsockets;
+	int memory, state; /* of the cache, or -1 */
+} inherited = {.memory = -1, .state = -1};
+
+/* A descriptor that is ours; it is not to be handed on by accident. */
+static int number(const json_t *value)
+{
+	json_int_t n = json_integer_value(value);
+
+	if (n < INHERIT_FD_FIRST || n > INT32_MAX ||
+	    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
+		return -1;
+	return (int)n;
+}
+
+static bool is_listening(int fd)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 &&
+	       value;
+}
+
+/* The bytes of a memfd; *ret_len may be 0, and NULL is returned then too. */
+static void *map_all(int fd, size_t max, size_t *ret_len)
+{
+	struct stat st;
+	void *at;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_size <= 0 || (uint64_t)st.st_size > max)
+		return NULL;
+	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	*ret_len = (size_t)st.st_size;
+	return at;
+}
+
+static void take_sockets(const json_t *list)
+{
+	size_t n = json_array_size(list);
+
+	inherited.sockets = calloc(n + 1, sizeof(int));
+	for (size_t i = 0; inherited.sockets && i < n; i++) {
+		int fd = number(json_array_get(list, i));
+
+		if (fd < 0)
+			continue;
+		if (is_listening(fd))
+			inherited.sockets[inherited.nsockets++] = fd;
+		else
+			(void)close(fd);
+	}
+}
+
+static json_t *load(const char *text)
+{
+	CLEANUP(cleanup_fd) int fd = -1;
+	int pid = 0, n = -1;
+	size_t len = 0;
+	char *bytes;
+	json_t *all;
+
+	if (sscanf(text, "%d:%d", &pid, &n) != 2 || pid != getpid() ||
+	    n < INHERIT_FD_FIRST)
+		return NULL; /* it was somebody else's */
+	fd = n;
+	bytes = map_all(fd, TEXT_MAX, &len);
+	if (!bytes)
+		return NULL;
+	all = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, NULL);
+	(void)munmap(bytes, len);
+	if (json_integer_value(json_object_get(all, "handover")) !=
+	    INHERIT_VERSION) {
+		json_decref(all);
+		return NULL;
+	}
+	return all;
+}
+
+void inherit_load(void)
+{
+	CLEANUP(cleanup_free) char *text = NULL;
+	const char *value = getenv(INHERIT_ENV);
+	const json_t *cache;
+
+	if (!value)
+		return;
+	text = strdup(value);
+	(void)unsetenv(INHERIT_ENV);
+	inherited.all = text ? load(text) : NULL;
+	if (!inherited.all) {
+		/* Or the sockets would listen, and nobody accept. */
+		(void)close_range(INHERIT_FD_FIRST, ~0u, 0);
+		log_warning(NULL, "what was handed over is not understood: "
+				  "starting without it");
+		return;
+	}
+	take_sockets(json_object_get(inherited.all, "sockets"));
+	cache = json_object_get(inherited.all, "cache");
+	inherited.memory = number(json_object_get(cache, "memory"));
+	inherited.state = number(json_object_get(cache, "state"));
+}
+
+bool inherit_is_there(void)
+{
+	return inherited.all != NULL;
+}
+
+static int take(size_t i)
+{
+	return take_fd(&inherited.sockets[i]);
+}
+
+int inherit_unix(const char *path)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < inherited.nsockets; i++) {
+		struct sockaddr_un un = {0};
+		socklen_t len = sizeof(un) - 1; /* so that a path ends */
+
+		if (inherited.sockets[i] < 0 ||
+		    getsockname(inherited.sockets[i], (struct sockaddr *)&un,
+				&len) < 0 ||
+		    un.sun_family != AF_UNIX || strcmp(un.sun_path, path) != 0)
+			continue;
+		/* A path that was removed leads nobody here any more. */
+		if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+			return take(i);
+	}
+	return -1;
+}
+
+static bool is_same(const struct sockaddr_storage *have,
+		    const struct addrinfo *ai)
+{
+	const struct sockaddr_in *a4 = (const struct sockaddr_in *)have;
+	const struct sockaddr_in6 *a6 = (const struct sockaddr_in6 *)have;
+	struct sockaddr_in b4;
+	struct sockaddr_in6 b6;
+
+	if (have->ss_family != ai->ai_family)
+		return false;
+	if (ai->ai_family == AF_INET && ai->ai_addrlen == sizeof(b4)) {
+		memcpy(&b4, ai->ai_addr, sizeof(b4));
+		return a4->sin_addr.s_addr == b4.sin_addr.s_addr &&
+		       (a4->sin_port == b4.sin_port || !b4.sin_port);
+	}
+	if (ai->ai_family == AF_INET6 && ai->ai_addrlen == sizeof(b6)) {
+		memcpy(&b6, ai->ai_addr, sizeof(b6));
+		return !memcmp(&a6->sin6_addr, &b6.sin6_addr,
+			       sizeof(b6.sin6_addr)) &&
+		       a6->sin6_scope_id == b6.sin6_scope_id &&
+		       (a6->sin6_port == b6.sin6_port || !b6.sin6_port);
+	}
+	return false;
+}
+
+int inherit_tcp(const struct addrinfo *ai)
+{
+	for (size_t i = 0; i < inherited.nsockets; i++) {
+		struct sockaddr_storage have = {0};
+		socklen_t len = sizeof(have);
+
+		if (inherited.sockets[i] >= 0 &&
+		    getsockname(inherited.sockets[i], (struct sockaddr *)&have,
+				&len) == 0 &&
+		    is_same(&have, ai))
+			return take(i);
+	}
+	return -1;
+}
+
+bool inherit_disk(const char *name)
+{
+	const json_t *disks = json_object_get(inherited.all, "disks");
+
+	for (size_t i = 0; i < json_array_size(disks); i++) {
+		const char *text = json_string_value(json_array_get(disks, i));
+
+		if (text && !strcmp(text, name))
+			return true;
+	}
+	return false;
+}
+
+bool inherit_is_confined(void)
+{
+	const char *by =
+		json_string_value(json_object_get(inherited.all, "confined"));
+
+	return by && !strcmp(by, ROOST_VERSION);
+}
+
+void inherit_cache(struct cache *cache)
+{
+	CLEANUP(cleanup_fd) int memory = take_fd(&inherited.memory);
+	CLEANUP(cleanup_fd) int state = take_fd(&inherited.state);
+	struct why w = {0};
+	size_t len = 0;
+	void *bytes = map_all(state, STATE_MAX, &len);
+
+	if (!bytes || memory < 0)
+		return;
+	if (cache_load_state(cache, memory, bytes, len, &w) < 0)
+		log_warning(NULL, "%s: starting with an empty cache", w.text);
+	else
+		(void)take_fd(&memory);
+	(void)munmap(bytes, len);
+}
+
+void inherit_end(void)
+{
+	for (size_t i = 0; i < inherited.nsockets; i++) {
+		struct sockaddr_un un = {0};
+		socklen_t len = sizeof(un) - 1;
+		int fd = inherited.sockets[i];
+
+		if (fd < 0)
+			continue;
+		if (getsockname(fd, (struct sockaddr *)&un, &len) == 0 &&
+		    un.sun_family == AF_UNIX && *un.sun_path)
+			(void)unlink(un.sun_path);
+		(void)close(fd);
+	}
+	free(take_ptr(&inherited.sockets));
+	inherited.nsockets = 0;
+}
