@@ -208,11 +208,11 @@ static int fill(scmp_filter_ctx ctx)
 	if (!err)
 		err = seccomp_rule_add(
 			ctx, SCMP_ACT_ALLOW, SCMP_SYS(execve), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)UPGRADE_PATH_AT));
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)UPGRADE_PATH_AT, 0));
 	if (!err)
 		err = seccomp_rule_add(
 			ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 1,
-			SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)UPGRADE_PATH_AT));
+			SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)UPGRADE_PATH_AT, 0));
 	/* The loop of a lookup in a hash is faster than 130 comparisons. */
 	if (!err)
 		err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
