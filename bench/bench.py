@@ -82,6 +82,8 @@ class Bench:
              lambda w, s: self.peer(peers.QemuVhost, w, s), False),
             ("roost first", ["cold"],
              lambda w, s: peers.Roost(w, s, IMAGE, s.dir), False),
+            ("roost unlearning", ["cold"],
+             lambda w, s: peers.Roost(w, s, IMAGE, s.dir, record=False), False),
             ("roost", ["second", "warm"],
              lambda w, s: peers.Roost(w, s, IMAGE, w.dir), True)]
         have_roost = ROOST.exists()
@@ -363,7 +365,8 @@ def main():
                         help="the core of it, in under 10 minutes")
     parser.add_argument("--only", default="boot,clones,raw,vhost")
     parser.add_argument("--systems", default="",
-                        help="P0, P1, P4, P5, P6, 'roost first', roost")
+                        help="P0, P1, P4, P5, P6, 'roost first', "
+                        "'roost unlearning', roost")
     parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path,
                         default=lab.TOP / "bench" / "results.json")
@@ -408,8 +411,8 @@ def quick(bench, groups, runs):
 def everything(bench, groups, runs):
     if "clones" in groups:
         bench.clones(["1ms", "5ms", "200Mbit"], [1, 8, 32, 64],
-                     ["P0", "P1", "P4", "P5", "roost first", "roost"],
-                     runs or 3)
+                     ["P0", "P1", "P4", "P5", "roost first", "roost unlearning",
+                      "roost"], runs or 3)
     if "raw" in groups:
         bench.raw(runs or 5, 3)
         bench.daemon(runs or 5)
@@ -417,8 +420,8 @@ def everything(bench, groups, runs):
         bench.vhost(runs or 5, 3)
     if "boot" in groups:
         bench.boot(["5ms", "10ms", "20ms"],
-                   ["P0", "P1", "P4", "P5", "P6", "roost first", "roost"],
-                   runs or 3)
+                   ["P0", "P1", "P4", "P5", "P6", "roost first",
+                    "roost unlearning", "roost"], runs or 3)
 
 
 if __name__ == "__main__":

@@ -70,13 +70,13 @@ def table(lines):
     what = {"direct": "straight from the store",
             "first": "through Roost, which records",
             "second": "through a fresh Roost, cache empty"}
-    print(f"\n{'a Debian guest to multi-user':36} {'guest':>8} {'to local':>9}"
+    print(f"\n{'a Debian guest to multi-user':44} {'guest':>8} {'to local':>9}"
           f" {'reads of the store':>22}")
     for name, seconds, local, requests, size in lines:
-        print(f"{name + ': ' + what[name]:36.46} {seconds:6.2f} s "
+        print(f"{name + ': ' + what[name]:44} {seconds:6.2f} s "
               f"{seconds / local:9.3f} {requests:9} {size / 2**20:7.1f} MiB")
     locals_ = sorted(x[2] for x in lines)
-    print(f"{'local: from RAM':36} {locals_[1]:6.2f} s {1:9.3f} {'-':>9}")
+    print(f"{'local: from RAM':44} {locals_[1]:6.2f} s {1:9.3f} {'-':>9}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ static double think = 1;
 static const char *image; /* to verify, or NULL */
 static uint64_t image_size;
 
-static struct op *done, *spare;
+static struct op *done, **done_end = &done; /* in the order they completed */
+static struct op *spare;
 static struct op **heap; /* those that wait, the next due first */
 static int nheap, heap_room;
 
@@ -186,8 +187,9 @@ static int completed(void *data, int *error)
 	struct op *op = data;
 
 	op->error = *error;
-	op->next = done;
-	done = op;
+	op->next = NULL;
+	*done_end = op;
+	done_end = &op->next;
 	return 1;
 }
 
@@ -278,6 +280,8 @@ static int finish(uint64_t *clone_ns)
 		uint64_t now = now_ns();
 
 		done = op->next;
+		if (!done)
+			done_end = &done;
 		check(op);
 		latency_ns[nlatency++] = now - op->issued_ns;
 		op->next = spare;
@@ -331,7 +335,7 @@ static int timeout_ms(void)
 static void replay(struct clone *clones, int n, uint64_t *clone_ns)
 {
 	struct pollfd *fds = need(calloc((size_t)n, sizeof(*fds)));
-	int ndone = 0;
+	int ndone = 0, turn = 0;
 
 	while (ndone < n) {
 		for (int i = 0; i < n; i++) {
@@ -340,9 +344,17 @@ static void replay(struct clone *clones, int n, uint64_t *clone_ns)
 		}
 		if (poll(fds, (nfds_t)n, timeout_ms()) < 0 && errno != EINTR)
 			die("poll: %s", strerror(errno));
-		for (int i = 0; i < n; i++)
-			if (fds[i].revents)
-				notify(&clones[i], fds[i].revents);
+		/*
+		 * Another clone is the first each time: it would always have
+		 * its answer by the next round, and the last never.
+		 */
+		turn = (turn + 1) % n;
+		for (int i = 0; i < n; i++) {
+			int at = (turn + i) % n;
+
+			if (fds[at].revents)
+				notify(&clones[at], fds[at].revents);
+		}
 		while (nheap && heap[0]->due_ns <= now_ns())
 			issue(heap_pop());
 		ndone += finish(clone_ns + ndone);

@@ -97,6 +97,9 @@ int file_fds_open(const char *path, unsigned flags,
 		return why(w, -errno, "%s", path);
 	if (fstat(fd, &st) < 0 || fcntl(fd, F_SETFL, 0) < 0)
 		return why(w, -errno, "%s", path);
+	/* Nobody asks when an image was last read, and to keep it costs a
+	 * little with each read. Only the file's owner may say so. */
+	(void)fcntl(fd, F_SETFL, O_NOATIME);
 	err = find_size(fd, &st, &fds.size);
 	if (err == -EINVAL)
 		return why(w, err, "%s: neither a file nor a block device",

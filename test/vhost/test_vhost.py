@@ -28,6 +28,20 @@ def guest():
     return ["-kernel", GUEST / "vmlinuz", "-initrd", GUEST / "initramfs.gz"]
 
 
+running = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    """A test that fails leaves no process behind."""
+    yield
+    for p in running:
+        if p.poll() is None:
+            p.kill()
+            p.wait()
+    running.clear()
+
+
 class Server:
     def __init__(self, tmp, *args):
         self.sock = tmp / "vhost.sock"
@@ -38,6 +52,7 @@ class Server:
     def start(self):
         self.p = subprocess.Popen([SERVE, self.sock, *self.args], text=True,
                                   stderr=subprocess.PIPE)
+        running.append(self.p)
         end = time.time() + 10
         while not self.sock.exists() and time.time() < end:
             time.sleep(0.01)
@@ -71,7 +86,9 @@ class Vm:
             f"num-queues={queues}", *map(str, args)], text=True,
             errors="replace", stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        running.append(self.p)
         self.timer = threading.Timer(timeout, self.p.kill)
+        self.timer.daemon = True
         self.timer.start()
 
     def __iter__(self):
