@@ -67,7 +67,7 @@ int cache_new(struct loop *loop, struct workers *workers, uint64_t ram_bytes,
 	return 0;
 }
 
-static void image_free(struct image *image)
+void image_free(struct image *image)
 {
 	image_forget(image);
 	boot_map_free(image->map);
@@ -166,9 +166,34 @@ static struct image *find(struct cache *cache, const char *address)
 	return NULL;
 }
 
-static int image_new(struct cache *cache,
-		     const struct cache_image_options *options,
-		     struct image **ret)
+/* The first opener decides how the image is treated. */
+static int configure(struct image *image,
+		     const struct cache_image_options *options)
+{
+	char *name = strdup(options->name);
+	char *dir = options->boot_dir ? strdup(options->boot_dir) : NULL;
+
+	if (!name || (options->boot_dir && !dir)) {
+		free(name);
+		free(dir);
+		return -ENOMEM;
+	}
+	free(image->name);
+	free(image->boot_dir);
+	image->name = name;
+	image->boot_dir = dir;
+	image->is_network = options->is_network;
+	image->no_record = options->no_record;
+	image->no_prefetch = options->no_prefetch;
+	image->level = options->compress;
+	image->limits =
+		options->limits ? *options->limits : recorder_default_limits;
+	image->is_handed_over = false;
+	return 0;
+}
+
+int image_new(struct cache *cache, const struct cache_image_options *options,
+	      struct image **ret)
 {
 	struct image *image = calloc(1, sizeof(*image));
 
@@ -178,21 +203,11 @@ static int image_new(struct cache *cache,
 	list_init(&image->openers);
 	loop_task_init(&image->close, on_close);
 	image->cache = cache;
-	image->name = strdup(options->name);
 	image->address = strdup(options->address);
-	if (options->boot_dir)
-		image->boot_dir = strdup(options->boot_dir);
-	if (!image->name || !image->address ||
-	    (options->boot_dir && !image->boot_dir)) {
+	if (!image->address || configure(image, options) < 0) {
 		image_free(image);
 		return -ENOMEM;
 	}
-	image->is_network = options->is_network;
-	image->no_record = options->no_record;
-	image->no_prefetch = options->no_prefetch;
-	image->level = options->compress;
-	image->limits =
-		options->limits ? *options->limits : recorder_default_limits;
 	list_add_tail(&cache->images, &image->list);
 	*ret = image;
 	return 0;
@@ -210,7 +225,8 @@ static void give_handle(struct image *image, struct cache_opening *opening)
 	handle_init(handle, image);
 	image->handles++;
 	image_get(image);
-	image_record(image, handle);
+	if (!opening->is_resumed)
+		image_record(image, handle);
 	opening->done(opening, 0, &handle->blk, NULL);
 }
 
@@ -240,7 +256,8 @@ void cache_open(struct cache *cache, const struct cache_image_options *options,
 {
 	struct image *image = find(cache, options->address);
 
-	if (!image && image_new(cache, options, &image) < 0) {
+	if ((!image && image_new(cache, options, &image) < 0) ||
+	    (image->is_handed_over && configure(image, options) < 0)) {
 		opening->done(opening, -ENOMEM, NULL,
 			      &(struct why){"out of memory"});
 		return;

@@ -113,11 +113,14 @@ struct cache_image_options {
 /**
  * struct cache_opening - an opening on its way; a member of its owner's
  * @list:	private
+ * @is_resumed:	a guest that runs already comes back: this is no boot, and is
+ *		not recorded
  * @done:	called once, with 0 and a handle, blk_free() of which closes
  *		the image; or with -errno, NULL and why
  */
 struct cache_opening {
 	struct list list;
+	bool is_resumed;
 	void (*done)(struct cache_opening *opening, int res, struct blk *handle,
 		     const struct why *why);
 };

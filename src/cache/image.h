@@ -72,6 +72,7 @@ struct image {
 	unsigned handles;
 	char *name, *address, *boot_dir; /* boot_dir may be NULL */
 	bool is_network, no_record, no_prefetch;
+	bool is_handed_over; /* the first opener's options are to come */
 	int level; /* of compression; 0: none */
 	struct recorder_limits limits;
 
@@ -117,6 +118,13 @@ struct fetch {
 	struct list waiters; /* of struct waiter */
 	bool is_prefetch;
 };
+
+/** image_new() - IDLE, in the list of @cache; 0 or -ENOMEM */
+int image_new(struct cache *cache, const struct cache_image_options *options,
+	      struct image **ret) __attribute__((warn_unused_result));
+
+/** image_free() - it has no users */
+void image_free(struct image *image);
 
 /** handle_init() - make @handle a view of @image */
 void handle_init(struct handle *handle, struct image *image);

@@ -225,6 +225,70 @@ struct slots_counts slots_counts(const struct slots *slots)
 	};
 }
 
+void slots_each(struct slots *slots,
+		void (*tell)(void *, uint32_t, const struct slot *, bool),
+		void *arg)
+{
+	for (int queue = SMALL; queue <= MAIN; queue++)
+		for (uint32_t i = slots->queue[queue].first; i;
+		     i = slots->slot[i].next)
+			tell(arg, i, &slots->slot[i], queue == MAIN);
+}
+
+int slots_memfd(const struct slots *slots)
+{
+	return slots->memfd;
+}
+
+int slots_adopt_memfd(struct slots *slots, int memfd)
+{
+	void *bytes;
+
+	assert(!slots->used);
+	if (ftruncate(memfd, (off_t)slots->size) < 0)
+		return -errno;
+	bytes = mmap(NULL, slots->size, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_NORESERVE, memfd, 0);
+	if (bytes == MAP_FAILED)
+		return -errno;
+	(void)munmap(slots->bytes, slots->size);
+	(void)close(slots->memfd);
+	slots->bytes = bytes;
+	slots->memfd = memfd;
+	slots->queue[FREE] = (struct queue){0};
+	slots->untouched = 1;
+	return 0;
+}
+
+void slots_adopt(struct slots *slots, uint32_t i, const struct slot *from,
+		 bool is_main)
+{
+	assert(i && i <= slots->total && !slots->slot[i].owner);
+	slots->slot[i] = (struct slot){
+		.owner = from->owner,
+		.block = from->block,
+		.valid = from->valid,
+		.freq = from->freq,
+		.is_boot = from->is_boot,
+	};
+	slots->used++;
+	slots->boot += from->is_boot;
+	push(slots, is_main ? MAIN : SMALL, i);
+	if (slots->untouched <= i)
+		slots->untouched = i + 1;
+}
+
+void slots_adopt_end(struct slots *slots)
+{
+	for (uint32_t i = slots->untouched - 1; i; i--) {
+		if (slots->slot[i].owner)
+			continue;
+		slots->slot[i].next = slots->queue[FREE].first;
+		slots->queue[FREE].first = i;
+		slots->queue[FREE].count++;
+	}
+}
+
 int slots_new(uint64_t bytes, unsigned boot_percent,
 	      void (*evicted)(void *, uint32_t, struct slot *),
 	      struct slots **ret, struct why *w)

@@ -90,6 +90,41 @@ static inline void slots_touch(struct slot *slot)
 		slot->freq++;
 }
 
+/**
+ * slots_each() - tell of all slots in use, in the order of their queues
+ * @is_main:	it is in the main queue
+ */
+void slots_each(struct slots *slots,
+		void (*tell)(void *arg, uint32_t i, const struct slot *slot,
+			     bool is_main),
+		void *arg);
+
+/** slots_memfd() - what holds the bytes of the slots, one after another; lent
+ */
+int slots_memfd(const struct slots *slots);
+
+/**
+ * slots_adopt_memfd() - take over the bytes of another process's slots
+ * @memfd:	owned from success on; it is made as long as this cache is
+ *
+ * No slot is in use. slots_adopt() for each that is to be kept comes next, in
+ * the order of slots_each(), then slots_adopt_end().
+ *
+ * Return: 0; -errno, and nothing has changed.
+ */
+int slots_adopt_memfd(struct slots *slots, int memfd)
+	__attribute__((warn_unused_result));
+
+/**
+ * slots_adopt() - slot @i, which is free, is in use as the other one had it
+ * @from:	its owner, block, valid, freq and is_boot count
+ */
+void slots_adopt(struct slots *slots, uint32_t i, const struct slot *from,
+		 bool is_main);
+
+/** slots_adopt_end() - those that were passed over can be taken */
+void slots_adopt_end(struct slots *slots);
+
 /** struct slots_counts - for metrics; slots, not bytes */
 struct slots_counts {
 	uint32_t total, used, boot;
