@@ -2,6 +2,7 @@
 /* blkd.c - the start, the turns and the end of the daemon */
 #include "prog/blkd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -121,6 +122,7 @@ void blkd_end(struct blkd *blkd)
 
 static void read_signal(struct signals *signals)
 {
+	assert(signals->blkd); /* as of signals_make() */
 	signals->is_reading = true;
 	io_uring_prep_read(loop_sqe(signals->blkd->loop, &signals->op),
 			   signals->fd, &signals->info, sizeof(signals->info),

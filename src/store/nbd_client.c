@@ -35,7 +35,7 @@ static void give_back(struct nbd_op *op, struct list *to)
 {
 	struct nbd_client *client = op->client;
 
-	assert(client->nsent > 0 && client->bytes >= op->len);
+	assert(client && client->nsent > 0 && client->bytes >= op->len);
 	client->nsent--;
 	client->bytes -= op->len;
 	op->client = NULL;
