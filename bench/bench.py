@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roost and its peers side by side: see doc/PERFORMANCE.md, which is made of it.
 
-    bench.py [--quick] [--only GROUP,...] [--systems NAME,...] [--runs N]
+    bench.py [--quick] [--only GROUP,...] [--systems NAME,...] [--stores NAME,...]
+             [--clones N,...] [--runs N]
+
+Results of what is measured again replace the old ones, the others stay.
 
 Groups: boot (a real guest), clones (a recorded boot replayed by many at once),
 raw (speed of the NBD door), vhost (of the vhost-user-blk door). Fair to all:
@@ -181,7 +184,7 @@ class Bench:
             system.stop()
 
     def boot(self, kinds, wanted, runs):
-        for kind in kinds:
+        for kind in self.options.stores or kinds:
             for run in range(runs):
                 for name, states, make, needs in self.systems(wanted):
                     with self.attempt(f"boot {kind} {name}"):
@@ -244,8 +247,8 @@ class Bench:
         self.record()
         self.trace_text = trace_file.text(self.trace)
         read = sum(r.length for r in trace_file.load(self.trace)) / MIB
-        for kind in kinds:
-            for n in numbers:
+        for kind in self.options.stores or kinds:
+            for n in self.options.clones or numbers:
                 for run in range(runs):
                     for name, states, make, needs in self.systems(wanted):
                         # Straight over the link it takes minutes, and each
@@ -367,11 +370,16 @@ def main():
     parser.add_argument("--systems", default="",
                         help="P0, P1, P4, P5, P6, 'roost first', "
                         "'roost unlearning', roost")
+    parser.add_argument("--stores", default="",
+                        help=", ".join(STORES))
+    parser.add_argument("--clones", default="", help="numbers of clones")
     parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path,
                         default=lab.TOP / "bench" / "results.json")
     options = parser.parse_args()
     options.systems = [s for s in options.systems.split(",") if s]
+    options.stores = [s for s in options.stores.split(",") if s]
+    options.clones = [int(n) for n in options.clones.split(",") if n]
     groups = options.only.split(",")
     began = time.monotonic()
     bench = Bench(options)

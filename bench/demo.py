@@ -31,6 +31,8 @@ def boots(workplace, image, system):
 
 
 def main():
+    if sys.argv[1:]:
+        sys.exit(__doc__)
     began = time.monotonic()
     image = lab.make_guest()
     lines = []

@@ -447,5 +447,8 @@ int main(int argc, char **argv)
 	report((int)n, clone_ns);
 	for (int i = 0; i < n; i++)
 		nbd_close(clones[i].nbd);
+	free(latency_ns);
+	free(clone_ns);
+	free(clones);
 	return 0;
 }

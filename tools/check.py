@@ -11,12 +11,14 @@ import re
 import subprocess
 import sys
 
+import tidy
+
 top = pathlib.Path(__file__).resolve().parent.parent
 # name, CC, meson arguments, suites (none: all)
 BUILDS = [
     ("gcc", "gcc", [], []),
     ("asan", "clang", ["-Db_sanitize=address,undefined", "-Db_lundef=false"],
-     ["unit", "fuzz"]),
+     ["unit", "fuzz", "whole"]),
     ("tsan", "clang", ["-Db_sanitize=thread", "-Db_lundef=false"], ["unit"]),
 ]
 passed = failed = 0
@@ -94,8 +96,16 @@ def check_format():
     report(p.returncode == 0, "format (make format mends it)", p.stdout)
 
 
+def check_tidy():
+    """clang-tidy, a test per file. It wants a build's compiler arguments."""
+    print("== tidy", flush=True)
+    for name, ok, text in tidy.tidy_all(top / "build-gcc"):
+        report(ok, f"tidy: {name}", text)
+
+
 check_format()
 for b in BUILDS:
     check_build(*b)
+check_tidy()
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed > 0)

@@ -120,14 +120,18 @@ static void put_disk_axis(const struct boot_map *map, FILE *out)
 static void put_time_axis(const struct scale *scale, FILE *out)
 {
 	double step = decimal_step(scale->last_ms);
+	int nlines = (int)(scale->last_ms / step) + 1;
 
-	for (double ms = 0; ms <= scale->last_ms; ms += step)
+	for (int i = 0; i < nlines; i++) {
+		double ms = i * step;
+
 		fprintf(out,
 			"<path class=\"grid\" d=\"M%d %.1fh%d\"/>"
 			"<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g s"
 			"</text>\n",
 			LEFT, y_of(scale, ms), PLOT_W, LEFT - 8,
 			y_of(scale, ms) + 4, ms / 1000);
+	}
 	fprintf(out,
 		"<text transform=\"translate(18 %d) rotate(-90)\" "
 		"text-anchor=\"middle\" class=\"name\">time since the first "

@@ -4,6 +4,7 @@
 #define BOOT_MAP_SAMPLE_H
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,7 +49,8 @@ static inline struct boot_map *sample_map(uint64_t *seed, const int *owner,
 	assert(map);
 	map->identity.size = (uint64_t)n * BOOT_BLOCK - 512;
 	map->identity.fingerprint = 0x1122334455667788;
-	strcpy(map->identity.version, "mtime:1700000000.123456789");
+	(void)snprintf(map->identity.version, sizeof(map->identity.version),
+		       "mtime:1700000000.123456789");
 	map->segment_id = 0xfeedface;
 	map->created_s = 1700000001;
 	map->boots = 3;

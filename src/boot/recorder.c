@@ -91,11 +91,13 @@ int recorder_new(uint64_t image_size, const struct recorder_limits *limits,
 	uint64_t nblocks = div_up(image_size, BOOT_BLOCK);
 	uint64_t nleaves = div_up(nblocks, LEAF_BLOCKS);
 	struct recorder *recorder;
+	size_t leaves;
 
 	if (nblocks > 1ull << 32)
 		return -EFBIG;
-	recorder = calloc(1, sizeof(*recorder) +
-				     nleaves * sizeof(recorder->leaves[0]));
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
+	leaves = nleaves * sizeof(recorder->leaves[0]);
+	recorder = calloc(1, sizeof(*recorder) + leaves);
 	if (!recorder)
 		return -ENOMEM;
 	recorder->limits = *limits;

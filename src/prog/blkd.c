@@ -2,6 +2,7 @@
 /* blkd.c - the start, the turns and the end of the daemon */
 #include "prog/blkd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/blk.h"
 #include "base/clock.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -29,6 +31,7 @@
 #include "prog/sd.h"
 #include "prog/upgrade.h"
 #include "serve/nbd.h"
+#include "store/store.h"
 
 /**
  * struct start - the disks named at start, until they are all open
@@ -124,6 +127,7 @@ void blkd_end(struct blkd *blkd)
 
 static void read_signal(struct signals *signals)
 {
+	assert(signals->blkd); /* as of signals_make() */
 	signals->is_reading = true;
 	io_uring_prep_read(loop_sqe(signals->blkd->loop, &signals->op),
 			   signals->fd, &signals->info, sizeof(signals->info),
@@ -272,6 +276,29 @@ static int open_kept(struct blkd *blkd, struct start *start, struct why *w)
 	return 0;
 }
 
+/* The cache's file is made anew: what was in it is not believed. */
+static int add_file_tier(struct blkd *blkd, struct why *w)
+{
+	const char *path = blkd->config->cache_file;
+	CLEANUP(cleanup_fd)
+	int fd = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+	struct blk *file = NULL;
+	int err;
+
+	if (fd < 0 || ftruncate(fd, (off_t)blkd->config->cache_file_size) < 0)
+		return why(w, -errno, "cache-file %s", path);
+	err = store_open(blkd->loop, path, STORE_WRITE | STORE_DIRECT, NULL,
+			 &file, w);
+	if (!err) {
+		err = cache_add_file_tier(blkd->cache, file);
+		if (err < 0) {
+			(void)why(w, err, "cache-file %s", path);
+			blk_free(file);
+		}
+	}
+	return err < 0 ? why_in(w, err, "cache-file") : 0;
+}
+
 static int add_stores(struct blkd *blkd)
 {
 	const struct config *config = blkd->config;
@@ -371,6 +398,8 @@ static int serve(struct blkd *blkd, struct why *w)
 		err = cache_new(blkd->loop, blkd->workers,
 				blkd->config->cache_size, stack_store_open,
 				&blkd->cache, w);
+	if (!err && blkd->config->cache_file)
+		err = add_file_tier(blkd, w);
 	if (!err) {
 		inherit_cache(blkd->cache);
 		err = registry_load(blkd->config->state, &blkd->registry, w);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* blkd_main.c - roost-blkd: read the command line, go to the background, run */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,9 @@
 #include "prog/upgrade.h"
 
 #define EXIT_USAGE 2
+/* Larger buffers (an extent's, a long read's) go back to the kernel when they
+ * are freed; by default glibc keeps what a prefetch took for ever. */
+#define MMAP_BYTES (256 << 10)
 
 int main(int argc, char **argv)
 {
@@ -23,6 +27,7 @@ int main(int argc, char **argv)
 	struct why w = {0};
 	int err, code;
 
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	log_setup("roost-blkd", LOG_LEVEL_INFO);
 	upgrade_init(argc, argv);
 	inherit_load();

@@ -236,6 +236,19 @@ static void put_daemon(const struct blkd *blkd, FILE *out)
 		 GAUGE, (double)totals.boot_bytes},
 		{"roost_cache_evictions_total", "Blocks that had to make room.",
 		 COUNTER, (double)totals.evictions},
+		{"roost_cache_file_bytes", "Size of the cache's file.", GAUGE,
+		 (double)totals.tier_bytes},
+		{"roost_cache_file_used_bytes", "Of that, what holds blocks.",
+		 GAUGE, (double)totals.tier_used_bytes},
+		{"roost_cache_file_writes_total",
+		 "Blocks of 64 KiB written to it.", COUNTER,
+		 (double)totals.tier_writes},
+		{"roost_cache_file_dropped_total",
+		 "Blocks that came faster than it could write.", COUNTER,
+		 (double)totals.tier_dropped},
+		{"roost_cache_file_damaged_total",
+		 "Reads of it that had a wrong checksum.", COUNTER,
+		 (double)totals.tier_damaged},
 	};
 
 	put_head(out, "roost_build_info", "Always 1.", GAUGE);

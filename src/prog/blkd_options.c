@@ -35,7 +35,8 @@ static void help(void)
 	       "  --help, --version\n\n"
 	       "A disk's keys: ro, overlay=FILE, ephemeral, size=SIZE, "
 	       "format=raw|qcow2, serial=TEXT,\n"
-	       "cache=on|off, boot=DIR, record=on|off, prefetch=on|off. "
+	       "cache=on|off, boot=DIR, record=on|off, prefetch=on|off, "
+	       "compress=on|off.\n"
 	       "A comma in a value is doubled.\n"
 	       "roost-blkd(8) and blkd.conf(5) tell all.\n");
 }

@@ -191,6 +191,7 @@ void stack_open(struct stack *stack)
 		.is_network = stack->is_network,
 		.no_record = spec->record == DISK_OFF,
 		.no_prefetch = spec->prefetch == DISK_OFF,
+		.compress = spec->compress == DISK_ON ? 1 : 0,
 	};
 
 	assert(!stack->top);

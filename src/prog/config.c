@@ -79,6 +79,12 @@ static int set_cache_size(struct config *config, const char *value,
 	return number_size(value, &config->cache_size, w);
 }
 
+static int set_cache_file_size(struct config *config, const char *value,
+			       struct why *w)
+{
+	return number_size(value, &config->cache_file_size, w);
+}
+
 static int set_log_level(struct config *config, const char *value,
 			 struct why *w)
 {
@@ -130,6 +136,7 @@ static int set_tls_certs(struct config *config, const char *value,
 SET_TEXT(control)
 SET_TEXT(state)
 SET_TEXT(overlays)
+SET_TEXT(cache_file)
 SET_TEXT(boot)
 SET_TEXT(metrics)
 SET_TEXT(pid_file)
@@ -148,6 +155,9 @@ const struct config_key config_keys[] = {
 	 set_is_stdio},
 	{"foreground", NULL, "do not go to the background", set_is_foreground},
 	{"cache-size", "SIZE", "memory for cached blocks (1G)", set_cache_size},
+	{"cache-file", "PATH", "keep here what the memory has to give up",
+	 set_cache_file},
+	{"cache-file-size", "SIZE", "of that file (16G)", set_cache_file_size},
 	{"control", "PATH", "socket that roost speaks to", set_control},
 	{"state", "FILE", "keep what roost adds here, over restarts",
 	 set_state},
@@ -176,6 +186,7 @@ void config_init(struct config *config)
 {
 	*config = (struct config){
 		.cache_size = CONFIG_CACHE_SIZE,
+		.cache_file_size = CONFIG_CACHE_FILE_SIZE,
 		.log_level = LOG_LEVEL_INFO,
 	};
 }
@@ -195,6 +206,7 @@ void config_release(struct config *config)
 	free(config->control);
 	free(config->state);
 	free(config->overlays);
+	free(config->cache_file);
 	free(config->boot);
 	free(config->metrics);
 	free(config->tls_psk);

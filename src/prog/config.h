@@ -23,9 +23,10 @@
 
 struct why;
 
-#define CONFIG_LISTENS_MAX 64
-#define CONFIG_CACHE_SIZE  (1ull << 30) /* bytes, where nothing is said */
-#define CONFIG_DRAIN_MS	   10000 /* a hung store does not hold us for ever */
+#define CONFIG_LISTENS_MAX     64
+#define CONFIG_CACHE_SIZE      (1ull << 30) /* bytes, where nothing is said */
+#define CONFIG_CACHE_FILE_SIZE (16ull << 30) /* likewise */
+#define CONFIG_DRAIN_MS	       10000 /* a hung store does not hold us for ever */
 
 enum config_tls { CONFIG_TLS_OFF, CONFIG_TLS_ON, CONFIG_TLS_REQUIRE };
 
@@ -46,12 +47,13 @@ struct config {
 	char *control; /* path of the control socket */
 	char *state; /* file with what verbs have added */
 	char *overlays; /* directory of overlays that verbs make */
+	char *cache_file; /* of the file tier, or NULL */
 	char *boot; /* directory for maps and segments, see disk_spec.boot */
 	char *metrics; /* HOST:PORT of Prometheus' scrapes */
 	char *tls_psk, *tls_certs;
 	char *pid_file;
 	char *user; /* to become when started as root */
-	uint64_t cache_size; /* bytes */
+	uint64_t cache_size, cache_file_size; /* bytes */
 	enum config_tls tls;
 	enum log_level log_level;
 	bool tls_verify;

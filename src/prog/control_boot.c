@@ -114,7 +114,7 @@ void op_boot_mark_done(struct control_conn *conn, const json_t *request)
 			  name);
 		err = -EAGAIN;
 	}
-	if (err < 0) {
+	if (err) {
 		control_fail(conn, err, &w);
 		return;
 	}

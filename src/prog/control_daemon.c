@@ -114,6 +114,8 @@ void op_status(struct control_conn *conn, const json_t *request)
 			  "s:I, s:I, s:I, s:I, s:o}",
 			  "version", ROOST_VERSION, "pid", (int)getpid(),
 			  "uptime_s",
+			  /* to the ms:
+			     NOLINTNEXTLINE(bugprone-integer-division) */
 			  (double)((clock_ns() - blkd->start_ns) / NS_PER_MS) /
 				  1000,
 			  "disks", disks, "disks_failed", failed, "clients",

@@ -209,7 +209,7 @@ void op_disk_rm(struct control_conn *conn, const json_t *request)
 		removal->overlay = strdup(disk->spec.overlay);
 		err = removal->overlay ? 0 : -ENOMEM;
 	}
-	if (err < 0) {
+	if (err) {
 		free(removal);
 		control_fail(conn, err, &w);
 		return;

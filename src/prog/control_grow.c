@@ -124,7 +124,7 @@ void op_disk_grow(struct control_conn *conn, const json_t *request)
 			   : -ENOMEM;
 		json_decref(keys);
 	}
-	if (err < 0) {
+	if (err) {
 		free(growth);
 		control_fail(conn, err, &w);
 		return;

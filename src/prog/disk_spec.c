@@ -42,6 +42,7 @@ static const struct key keys[] = {
 	KEY("cache", KEY_SWITCH, cache),
 	KEY("record", KEY_SWITCH, record),
 	KEY("prefetch", KEY_SWITCH, prefetch),
+	KEY("compress", KEY_SWITCH, compress),
 };
 
 static char **text_of(const struct disk_spec *spec, const struct key *key)

@@ -41,6 +41,7 @@ enum disk_switch { DISK_AUTO, DISK_ON, DISK_OFF };
  * @is_ephemeral: what is written is gone when the disk is removed
  * @cache, @record, @prefetch: DISK_AUTO: on for a disk that leaves its @file
  *		unwritten, the cache only if @file is not on this host
+ * @compress:	the boot segments that are written; DISK_AUTO: off
  */
 struct disk_spec {
 	char *name;
@@ -57,6 +58,7 @@ struct disk_spec {
 	enum disk_switch cache;
 	enum disk_switch record;
 	enum disk_switch prefetch;
+	enum disk_switch compress;
 };
 
 /** disk_spec_release() - @spec may be empty or half filled */

@@ -56,7 +56,7 @@ static int parse_tcp(const char *text, struct listen_spec *spec, struct why *w)
 		return refuse(w, "a host is missing: write "
 				 "tcp:127.0.0.1:" LISTEN_NBD_PORT);
 	if (!*port || strlen(port) > 5 || port[strspn(port, "0123456789")] ||
-	    atol(port) > 65535)
+	    strtol(port, NULL, 10) > 65535)
 		return refuse(w, "'%.16s' is no port", port);
 	spec->host = strndup(host, (size_t)(end - host));
 	spec->port = strdup(port);

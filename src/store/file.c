@@ -128,13 +128,13 @@ static void issue(struct file_op *op)
 		io_uring_prep_fallocate(loop_sqe(loop, &op->op), fd,
 					FALLOC_FL_PUNCH_HOLE |
 						FALLOC_FL_KEEP_SIZE,
-					req->offset, req->len);
+					(off_t)req->offset, (off_t)req->len);
 		return;
 	case STEP_RANGE:
 		io_uring_prep_fallocate(loop_sqe(loop, &op->op), fd,
 					FALLOC_FL_ZERO_RANGE |
 						FALLOC_FL_KEEP_SIZE,
-					req->offset, req->len);
+					(off_t)req->offset, (off_t)req->len);
 		return;
 	case STEP_ZEROES:
 		io_uring_prep_write(

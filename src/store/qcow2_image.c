@@ -2,6 +2,7 @@
 /* qcow2_image.c - read and check an overlay's metadata, once, at open */
 #include "store/qcow2_image.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -119,6 +120,7 @@ static int load(struct qcow2_image *image, struct why *w)
 	if (err < 0)
 		return err;
 	nchunks = qcow2_chunks(image->header.size);
+	assert(nchunks); /* no header of size 0 is read */
 	if (fstat(image->fd, &st) < 0)
 		return why(w, -errno, "stat");
 	if ((uint64_t)st.st_size < qcow2_file_size(nchunks))

@@ -155,6 +155,7 @@ int qcow2_side_create(const struct qcow2_image *image,
 		(void)unlink(path);
 		return err;
 	}
+	assert(side);
 	side->head = head;
 	*ret = side->slots;
 	return 0;

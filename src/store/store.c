@@ -9,7 +9,7 @@
 #include "base/why.h"
 #include "store/file.h"
 #include "store/http.h"
-#include "store/nbd.h"
+#include "store/nbd_store.h"
 #include "wire/address.h"
 
 /**

@@ -3,7 +3,7 @@
  * store.h - open where blocks rest, by address
  *
  *	/srv/a.img, file:///srv/a.img		file, NFS: store/file.h
- *	nbd://HOST[:PORT]/EXPORT, nbds://...	NBD over TCP: store/nbd.h
+ *	nbd://HOST[:PORT]/EXPORT, nbds://...	NBD over TCP: store/nbd_store.h
  *	nbd+unix:///EXPORT?socket=PATH		NBD over a unix socket
  *	http://..., https://...			range requests: store/http.h
  */

@@ -71,7 +71,7 @@ static bool next_line(struct ini *ini, struct ini_text *ret)
 static int parse_section(struct ini *ini, struct ini_text line,
 			 struct ini_item *ret)
 {
-	struct ini_text kind, name = {line.at, 0};
+	struct ini_text kind, name;
 	size_t n = 0;
 
 	if (line.at[line.len - 1] != ']')

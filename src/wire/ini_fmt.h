@@ -18,8 +18,7 @@
 
 #include <stddef.h>
 
-#define INI_FILE_MAX (1u << 20) /* bytes: a configuration is written by hand   \
-				 */
+#define INI_FILE_MAX (1u << 20) /* bytes: it is written by hand */
 #define INI_LINE_MAX 4096u /* bytes without the end of line */
 
 /** struct ini_text - a stretch of the file's bytes, without a final 0 */

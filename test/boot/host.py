@@ -11,7 +11,8 @@ import time
 
 import nbd
 
-BLKD = os.environ.get("ROOST_BLKD", "build/src/prog/roost-blkd")
+_build = pathlib.Path(__file__).resolve().parents[2] / "build"
+BLKD = os.environ.get("ROOST_BLKD", _build / "src/prog/roost-blkd")
 IMAGE_SIZE = 48 << 20
 # What a guest of ours reads at each boot: 8 MiB in pieces of 4 to 64 KiB,
 # all over the image.

@@ -103,3 +103,30 @@ def test_without_record_nothing_is_written(lab):
     guest.shutdown()
     host.stop()
     assert pair(lab.shared) == ([], [], [])
+
+
+def test_what_memory_gives_up_comes_back_from_the_file(lab):
+    store = lab.slow_store()
+    host = lab.host("--cache-size", "1M", "--cache-file", lab.tmp / "tier",
+                    "--cache-file-size", "256M", options=",record=off")
+    guest = host.guest()
+    boot(guest, lab.data)
+    before = store.reads()[0]
+    boot(guest, lab.data)
+    assert store.reads()[0] - before <= len(BOOT_READS) / 20
+
+
+def test_a_compressed_segment_serves_as_well(lab):
+    store = lab.slow_store()
+    lab.data = b"".join(bytes([i % 251]) * 4096 for i in range(12288))
+    (lab.shared / "image").write_bytes(lab.data)
+    for turn in range(2):
+        before = store.reads()
+        host = lab.host(options=",compress=on")
+        guest = host.guest()
+        host.prefetched()
+        boot(guest, lab.data)
+        host.booted()
+        guest.shutdown()
+        host.stop()
+    assert store.reads()[1] - before[1] <= BOOT_BYTES / 20

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * nbd.c - requests to an NBD server, shared out to several connections
+ * nbd_store.c - requests to an NBD server, shared out to several connections
  *
  * Each request has an op from its submit to its end, which is, in turn:
  *
@@ -16,7 +16,7 @@
  * An op in the queue while no connection is there has its @trouble_ns set, and
  * ends when the time to reconnect is over.
  */
-#include "store/nbd.h"
+#include "store/nbd_store.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,7 +29,7 @@
 #include "base/iov.h"
 #include "base/why.h"
 #include "store/bounce.h"
-#include "store/nbd_conn.h"
+#include "store/nbd_client.h"
 #include "store/store.h"
 #include "wire/address.h"
 
@@ -55,7 +55,7 @@ struct nbd {
 
 	unsigned nunreleased; /* connections whose watch is not released */
 	unsigned nconns;
-	struct nbd_conn conns[];
+	struct nbd_client clients[];
 };
 
 static bool is_low(const struct nbd_op *op)
@@ -68,26 +68,27 @@ static unsigned count_ready(const struct nbd *nbd)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < nbd->nconns; i++)
-		n += nbd->conns[i].state == NBD_CONN_READY;
+		n += nbd->clients[i].state == NBD_CONN_READY;
 	return n;
 }
 
 /* The connection with the least to do; NULL if all are busy or down. */
-static struct nbd_conn *pick(struct nbd *nbd, const struct nbd_op *op)
+static struct nbd_client *pick(struct nbd *nbd, const struct nbd_op *op)
 {
 	/* An answer to a demand read shall not stand behind megabytes of
 	 * prefetch: the first connection is kept free of those. */
 	unsigned first = is_low(op) && count_ready(nbd) > 1 ? 1 : 0;
-	struct nbd_conn *best = NULL;
+	struct nbd_client *best = NULL;
 
 	for (unsigned i = first; i < nbd->nconns; i++) {
-		struct nbd_conn *conn = &nbd->conns[i];
+		struct nbd_client *client = &nbd->clients[i];
 
-		if (conn->state == NBD_CONN_READY &&
-		    conn->nsent < IN_FLIGHT_MAX &&
-		    (!best || conn->bytes < best->bytes ||
-		     (conn->bytes == best->bytes && conn->nsent < best->nsent)))
-			best = conn;
+		if (client->state == NBD_CONN_READY &&
+		    client->nsent < IN_FLIGHT_MAX &&
+		    (!best || client->bytes < best->bytes ||
+		     (client->bytes == best->bytes &&
+		      client->nsent < best->nsent)))
+			best = client;
 	}
 	return best;
 }
@@ -146,16 +147,16 @@ static void send_queue(struct nbd *nbd, struct list *queue)
 {
 	while (!list_is_empty(queue)) {
 		struct nbd_op *op = list_first(queue, struct nbd_op, list);
-		struct nbd_conn *conn = pick(nbd, op);
+		struct nbd_client *client = pick(nbd, op);
 		int err;
 
-		if (!conn)
+		if (!client)
 			return;
 		err = prepare(nbd, op);
 		if (err == -EAGAIN)
 			return;
 		if (!err) {
-			err = nbd_conn_send(conn, op);
+			err = nbd_client_send(client, op);
 			if (err == -ENOTCONN) { /* try the next one */
 				list_add(queue, &op->list);
 				continue;
@@ -192,7 +193,7 @@ static void dispatch(struct nbd *nbd)
 	if (list_is_empty(&nbd->queue) && list_is_empty(&nbd->low))
 		return;
 	for (unsigned i = 0; i < nbd->nconns; i++)
-		nbd_conn_want(&nbd->conns[i]);
+		nbd_client_want(&nbd->clients[i]);
 	send_queue(nbd, &nbd->queue);
 	send_queue(nbd, &nbd->low);
 	if (!count_ready(nbd) &&
@@ -209,7 +210,7 @@ static void enqueue(struct nbd *nbd, struct nbd_op *op)
 static int give_up_error(const struct nbd *nbd)
 {
 	for (unsigned i = 0; i < nbd->nconns; i++)
-		if (nbd->conns[i].err == -ESTALE)
+		if (nbd->clients[i].err == -ESTALE)
 			return -ESTALE;
 	return -ETIMEDOUT;
 }
@@ -350,8 +351,9 @@ static void nbd_submit(struct blk *blk, struct blk_req *req)
 
 static void on_released(struct loop_watch *watch)
 {
-	struct nbd_conn *conn = container_of(watch, struct nbd_conn, watch);
-	struct nbd *nbd = container_of(conn->task, struct nbd, task);
+	struct nbd_client *client =
+		container_of(watch, struct nbd_client, watch);
+	struct nbd *nbd = container_of(client->task, struct nbd, task);
 
 	if (--nbd->nunreleased == 0)
 		free(nbd);
@@ -368,7 +370,7 @@ static void nbd_free(struct blk *blk)
 	/* One more than there are, so that it is not freed in the loop. */
 	nbd->nunreleased = n + 1;
 	for (unsigned i = 0; i < n; i++)
-		nbd_conn_close(&nbd->conns[i], on_released);
+		nbd_client_close(&nbd->clients[i], on_released);
 	loop_task_cancel(&nbd->task);
 	if (--nbd->nunreleased == 0)
 		free(nbd);
@@ -443,8 +445,8 @@ int nbd_open(struct loop *loop, const char *address, unsigned flags,
 		.reconnect_s = NBD_RECONNECT_S,
 	};
 	struct nbd_handle *h = NULL;
-	struct nbd *nbd = calloc(1, sizeof(*nbd) + NBD_CONNECTIONS_MAX *
-							   sizeof(*nbd->conns));
+	struct nbd *nbd = calloc(
+		1, sizeof(*nbd) + NBD_CONNECTIONS_MAX * sizeof(*nbd->clients));
 	int err;
 
 	if (!nbd)
@@ -486,14 +488,14 @@ int nbd_open(struct loop *loop, const char *address, unsigned flags,
 	nbd->nconns =
 		nbd->export.can_multi_conn ? (unsigned)options.connections : 1;
 	for (unsigned i = 0; i < nbd->nconns; i++) {
-		struct nbd_conn *conn = &nbd->conns[i];
+		struct nbd_client *client = &nbd->clients[i];
 
-		conn->where = &nbd->where;
-		conn->export = &nbd->export;
-		conn->answered = &nbd->answered;
-		conn->returned = &nbd->returned;
-		conn->task = &nbd->task;
-		nbd_conn_init(conn, loop, i ? NULL : h);
+		client->where = &nbd->where;
+		client->export = &nbd->export;
+		client->answered = &nbd->answered;
+		client->returned = &nbd->returned;
+		client->task = &nbd->task;
+		nbd_client_init(client, loop, i ? NULL : h);
 	}
 	if (version)
 		*version = (struct store_version){0};

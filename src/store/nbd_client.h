@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * nbd_conn.h - one connection to an NBD server, made again when it is lost
+ * nbd_client.h - one connection to an NBD server, made again when it is lost
  *
  * States, and what moves on from them:
  *
- *	DOWN	nbd_conn_want() starts to dial, at once or after a pause that
+ *	DOWN	nbd_client_want() starts to dial, at once or after a pause that
  *		doubles each time in vain
  *	DIALLING a thread connects; then READY, or DOWN
  *	READY	requests can be sent; the connection dies, or an answer takes
@@ -28,7 +28,7 @@
 struct blk_req;
 struct nbd_handle;
 
-enum nbd_conn_state {
+enum nbd_client_state {
 	NBD_CONN_DOWN,
 	NBD_CONN_DIALLING,
 	NBD_CONN_READY,
@@ -58,20 +58,20 @@ struct nbd_op {
 	bool is_flush;
 	uint64_t trouble_ns;
 	int res;
-	struct nbd_conn *conn;
+	struct nbd_client *client;
 	uint64_t sent_ns;
 	int max_extents; /* as @req came */
 };
 
-/** struct nbd_conn - a member of the owner's struct */
-struct nbd_conn {
+/** struct nbd_client - a member of the owner's struct */
+struct nbd_client {
 	struct loop *loop;
 	const struct nbd_where *where; /* borrowed */
 	const struct nbd_export *export; /* borrowed: what must come back */
 	struct list *answered, *returned; /* of the owner, of struct nbd_op */
 	struct loop_task *task; /* of the owner */
 
-	enum nbd_conn_state state;
+	enum nbd_client_state state;
 	struct nbd_handle *h; /* READY */
 	struct nbd_dial *dial; /* DIALLING */
 	struct loop_watch watch; /* of one of these two */
@@ -87,27 +87,27 @@ struct nbd_conn {
 	unsigned nsent; /* ops in both lists */
 };
 
-/** nbd_conn_init() - DOWN, or READY if there is an @h, owned from here on */
-void nbd_conn_init(struct nbd_conn *conn, struct loop *loop,
-		   struct nbd_handle *h);
+/** nbd_client_init() - DOWN, or READY if there is an @h, owned from here on */
+void nbd_client_init(struct nbd_client *client, struct loop *loop,
+		     struct nbd_handle *h);
 
-/** nbd_conn_want() - see that it gets READY; no effect if it is */
-void nbd_conn_want(struct nbd_conn *conn);
+/** nbd_client_want() - see that it gets READY; no effect if it is */
+void nbd_client_want(struct nbd_client *client);
 
 /**
- * nbd_conn_send() - send what @op says
+ * nbd_client_send() - send what @op says
  *
- * Return: 0: it is @conn's until it comes back. -ENOTCONN: the connection was
+ * Return: 0: it is @client's until it comes back. -ENOTCONN: the connection was
  * just lost; -ENOMEM, -EINVAL: it cannot be sent; then it is the caller's.
  */
-int nbd_conn_send(struct nbd_conn *conn, struct nbd_op *op)
+int nbd_client_send(struct nbd_client *client, struct nbd_op *op)
 	__attribute__((warn_unused_result));
 
 /**
- * nbd_conn_close() - say goodbye; nothing is in flight
- * @released:	called when @conn's memory can be freed
+ * nbd_client_close() - say goodbye; nothing is in flight
+ * @released:	called when @client's memory can be freed
  */
-void nbd_conn_close(struct nbd_conn *conn,
-		    void (*released)(struct loop_watch *watch));
+void nbd_client_close(struct nbd_client *client,
+		      void (*released)(struct loop_watch *watch));
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * nbd.h - a store behind an NBD server
+ * nbd_store.h - a store behind an NBD server
  *
  * The address is an NBD URI (nbd://, nbds://, nbd+unix:///, nbds+unix:///),
  * with tls-certificates=DIR or tls-psk-file=FILE where TLS needs them, and
