@@ -221,6 +221,7 @@ static int begin_serving(struct blkd *blkd, struct why *w)
 	if (err < 0)
 		return err;
 	blkd->is_serving = true;
+	inherit_clients(blkd->nbd);
 	inherit_end();
 	sd_notify("READY=1");
 	log_info(NULL, "serving %u disk%s after %.1f ms", count,

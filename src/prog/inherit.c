@@ -20,9 +20,10 @@
 #include "base/log.h"
 #include "base/why.h"
 #include "cache/handover.h"
+#include "serve/nbd.h"
 
 /* Bytes of the handover, and of a cache's description: 4 TiB of cache. */
-#define TEXT_MAX  (16u << 20)
+#define TEXT_MAX  (64u << 20)
 #define STATE_MAX (2u << 30)
 
 /* Of the process, as the environment is. */
@@ -241,6 +242,74 @@ void inherit_cache(struct cache *cache)
 	else
 		(void)take_fd(&memory);
 	(void)munmap(bytes, len);
+}
+
+static int digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* Hex to bytes. Return: free() it; NULL: that was no hex. */
+static uint8_t *from_hex(const char *text, size_t *ret_len)
+{
+	size_t len = text ? strlen(text) : 1;
+	CLEANUP(cleanup_free) uint8_t *bytes = malloc(len / 2 + 1);
+
+	if (!bytes || len % 2)
+		return NULL;
+	for (size_t i = 0; i < len / 2; i++) {
+		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return NULL;
+		bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	*ret_len = len / 2;
+	return take_ptr(&bytes);
+}
+
+static int resume(struct nbd_server *server, const json_t *client, int fd)
+{
+	CLEANUP(cleanup_free) uint8_t *rx = NULL;
+	json_int_t size = 0;
+	int flags = 0, structured = 0, meta = 0;
+	const char *hex = NULL;
+	struct nbd_kept kept = {.fd = fd};
+
+	if (json_unpack((json_t *)(uintptr_t)client,
+			"{s:s, s:I, s:i, s:b, s:i, s:s}", "export", &kept.name,
+			"size", &size, "flags", &flags, "structured",
+			&structured, "meta", &meta, "rx", &hex) == 0)
+		rx = from_hex(hex, &kept.rx_len);
+	if (!rx) {
+		(void)close(fd);
+		return -EBADMSG;
+	}
+	kept.size = (uint64_t)size;
+	kept.flags = (uint16_t)flags;
+	kept.is_structured = structured;
+	kept.meta = (uint32_t)meta;
+	kept.rx = rx;
+	return nbd_server_resume(server, &kept);
+}
+
+void inherit_clients(struct nbd_server *server)
+{
+	json_t *list = json_object_get(inherited.all, "clients");
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *client = json_array_get(list, i);
+		int fd = number(json_object_get(client, "fd"));
+		int err = fd < 0 ? -EBADF : resume(server, client, fd);
+
+		if (err < 0)
+			log_warning(NULL, "a client was cut off: %s",
+				    strerror(-err));
+	}
+	(void)json_array_clear(list);
 }
 
 void inherit_end(void)

@@ -5,11 +5,14 @@
  * $ROOST_HANDOVER is "PID:FD", and FD a memfd with JSON:
  *
  *	{"handover": 1, "confined": "0.1", "sockets": [200, 201],
- *	 "disks": ["vm7"], "cache": {"memory": 202, "state": 203}}
+ *	 "disks": ["vm7"], "clients": [{"fd": 204, "export": "vm7",
+ *	 "size": 4096, "flags": 1, "structured": true, "meta": 0, "rx": ""}],
+ *	 "cache": {"memory": 202, "state": 203}}
  *
  * sockets: that listen, each known by its address. disks: that were open.
  * confined: by which version's list of system calls we are; that outlives an
- * execve(2). cache: see cache/handover.h; not there if there was none to have.
+ * execve(2). clients: NBD connections, see struct nbd_kept; rx is in hex.
+ * cache: see cache/handover.h; not there if there was none to have.
  *
  * It comes from another version, perhaps: what is not understood is left
  * alone, and the daemon starts without, as after a kill.
@@ -27,6 +30,7 @@
 
 struct addrinfo;
 struct cache;
+struct nbd_server;
 
 /** inherit_load() - at the start of the program; clears the environment */
 void inherit_load(void);
@@ -50,6 +54,9 @@ bool inherit_is_confined(void);
 
 /** inherit_cache() - go on with what was cached, if it can be */
 void inherit_cache(struct cache *cache);
+
+/** inherit_clients() - go on with the clients of NBD whose disks are there */
+void inherit_clients(struct nbd_server *server);
 
 /** inherit_end() - close the sockets that nobody listens at any more */
 void inherit_end(void);

@@ -27,6 +27,7 @@
 #include "prog/inherit.h"
 #include "prog/refuse.h"
 #include "prog/sd.h"
+#include "serve/nbd.h"
 
 #define SOCKETS_MAX 4096
 
@@ -36,6 +37,7 @@ static struct {
 	char **argv;
 	const char *path; /* at UPGRADE_PATH_AT; NULL: it is not known */
 	json_t *disks; /* names */
+	json_t *clients; /* as inherit.h has them */
 	int sockets[SOCKETS_MAX];
 	size_t nsockets;
 	int memory, state; /* of the cache, or -1 */
@@ -97,7 +99,8 @@ static void forget(void)
 	while (self.nsockets)
 		(void)close(self.sockets[--self.nsockets]);
 	json_decref(self.disks);
-	self.disks = NULL;
+	json_decref(self.clients);
+	self.disks = self.clients = NULL;
 }
 
 static bool is_listening(int fd)
@@ -159,6 +162,51 @@ static void collect_disks(struct blkd *blkd)
 	}
 }
 
+static void to_hex(const uint8_t *bytes, size_t len, char *text)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		*text++ = digits[bytes[i] >> 4];
+		*text++ = digits[bytes[i] & 15];
+	}
+	*text = 0;
+}
+
+/* Short of anything, the client is cut off, and connects again. */
+static void keep_client(void *owner, const struct nbd_kept *kept)
+{
+	CLEANUP(cleanup_free) char *rx = malloc(2 * kept->rx_len + 1);
+	int fd = fcntl(kept->fd, F_DUPFD_CLOEXEC, INHERIT_FD_FIRST);
+
+	(void)owner;
+	if (!rx || fd < 0)
+		return;
+	to_hex(kept->rx, kept->rx_len, rx);
+	(void)json_array_append_new(
+		self.clients,
+		json_pack("{s:i, s:s, s:I, s:i, s:b, s:i, s:s}", "fd", fd,
+			  "export", kept->name, "size", (json_int_t)kept->size,
+			  "flags", (int)kept->flags, "structured",
+			  (int)kept->is_structured, "meta", (int)kept->meta,
+			  "rx", rx));
+}
+
+/* Not to be closed by the execve: they have their places already. */
+static void hand_over_clients(json_t *all)
+{
+	json_t *client;
+	size_t i;
+
+	json_array_foreach(self.clients, i, client)
+	{
+		int fd = (int)json_integer_value(json_object_get(client, "fd"));
+
+		(void)fcntl(fd, F_SETFD, 0);
+	}
+	(void)json_object_set(all, "clients", self.clients);
+}
+
 int upgrade_begin(struct blkd *blkd, struct why *w)
 {
 	char text[80];
@@ -174,6 +222,8 @@ int upgrade_begin(struct blkd *blkd, struct why *w)
 		       (unsigned long long)(clock_ns() / 1000));
 	sd_notify(text);
 	blkd->is_upgrading = true;
+	self.clients = json_array();
+	nbd_server_keep(blkd->nbd, keep_client, NULL);
 	cache_drop_records(blkd->cache);
 	blkd_end(blkd);
 	return 0;
@@ -244,6 +294,7 @@ static json_t *describe(const struct blkd *blkd)
 		(void)json_object_set_new(all, "confined",
 					  json_string(ROOST_VERSION));
 	hand_over_managed(sockets);
+	hand_over_clients(all);
 	(void)json_object_set_new(all, "sockets", sockets);
 	return all;
 }

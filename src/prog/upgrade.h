@@ -5,10 +5,11 @@
  * On SIGUSR2, or the request "upgrade", the daemon ends as it always does:
  * clients' requests end and are answered, overlays are closed, segments being
  * written are finished. But the sockets stay, with whoever connects meanwhile
- * in their queues, and so does the memory of the cache. Then it executes the
- * program at the path it was started from, with the same arguments, and that
- * one takes over sockets and cache (inherit.h). Clients were cut off after
- * their last answer: they reconnect, and send again what was not answered.
+ * in their queues, and so does the memory of the cache, and so do the
+ * connections of NBD clients that are idle then (serve/nbd.h). Then it executes
+ * the program at the path it was started from, with the same arguments, and
+ * that one takes over sockets and cache (inherit.h). Other clients were cut off
+ * after their last answer: they reconnect, and send again what had none.
  *
  * What would keep the successor from starting is looked for before: a program
  * that is not there, a configuration that does not read.

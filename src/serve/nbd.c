@@ -191,6 +191,24 @@ int nbd_server_connect(struct nbd_server *server, int in, int out)
 	return err;
 }
 
+int nbd_server_resume(struct nbd_server *server, const struct nbd_kept *kept)
+{
+	struct nbd_export *export = nbd_server_find(server, kept->name);
+	int err = -EINVAL;
+
+	if (!export)
+		err = -ENOENT;
+	else if (server->conf.tls == NBD_TLS_REQUIRED)
+		err = -EPERM;
+	else if (!server->is_stopping && nbd_keep_is_sane(kept))
+		err = nbd_conn_resume(server, export, kept);
+	if (!err)
+		server->nconns++;
+	else
+		(void)close(kept->fd);
+	return err;
+}
+
 void nbd_server_stop(struct nbd_server *server, void (*done)(void *owner),
 		     void *owner)
 {
@@ -211,7 +229,7 @@ void nbd_server_stop(struct nbd_server *server, void (*done)(void *owner),
 			listener_free(listener);
 	}
 	list_for_each(pos, tmp, &server->conns)
-		nbd_conn_drain(container_of(pos, struct nbd_conn, list));
+		nbd_conn_stop(container_of(pos, struct nbd_conn, list));
 	check_stopped(server);
 }
 

@@ -135,6 +135,48 @@ int nbd_server_connect(struct nbd_server *server, int in, int out)
 	__attribute__((warn_unused_result));
 
 /**
+ * struct nbd_kept - a client between two servers, perhaps of two processes
+ * @fd:		its socket; lent
+ * @name:	of its export; lent
+ * @size, @flags: what it was told of that
+ * @is_structured, @meta: what was agreed with it
+ * @rx:		@rx_len bytes that came from it and are not used up; lent
+ */
+struct nbd_kept {
+	int fd;
+	const char *name;
+	uint64_t size;
+	uint16_t flags;
+	bool is_structured;
+	uint32_t meta;
+	const uint8_t *rx;
+	size_t rx_len;
+};
+
+/**
+ * nbd_server_keep() - when the server stops, do not cut off clients that
+ * another server can go on with
+ * @keep:	called for each, when its requests have been answered; what it
+ *		does not copy or duplicate is gone when it returns
+ *
+ * Those over TLS or a pipe, those that take long to shake hands, and those that
+ * do not take their answers in time are cut off as ever.
+ */
+void nbd_server_keep(struct nbd_server *server,
+		     void (*keep)(void *owner, const struct nbd_kept *kept),
+		     void *owner);
+
+/**
+ * nbd_server_resume() - go on with a client of another server
+ * @kept:	@fd is closed at its end, also on error; all else is copied
+ *
+ * Return: 0; -ENOENT: there is no such export; -ESTALE: it is not what the
+ * client was told; -EPERM: TLS is required; -EINVAL; -ENOMEM.
+ */
+int nbd_server_resume(struct nbd_server *server, const struct nbd_kept *kept)
+	__attribute__((warn_unused_result));
+
+/**
  * nbd_server_stop() - no more connections; those there are drain
  * @done:	called once, from the loop, when no connection is left and no
  *		request in flight. The exports are still there, and on_idle is

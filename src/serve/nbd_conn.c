@@ -46,9 +46,39 @@ void nbd_conn_drain(struct nbd_conn *conn)
 	if (conn->life != NBD_OPEN)
 		return;
 	conn->life = NBD_DRAINING;
+	if (conn->filling) /* what comes next is no request: nobody goes on */
+		conn->is_keeping = false;
 	loop_timer_set(conn->server->loop, &conn->timer,
 		       clock_ns() + conn->server->conf.drain_ms * NS_PER_MS);
 	nbd_conn_wake(conn);
+}
+
+/* One that shakes hands while the server stops may end that, to be kept. */
+#define KEEP_HANDSHAKE_MS 200
+
+/* No more requests begin, and the write whose payload is coming is whole. */
+static void keep_if_filled(struct nbd_conn *conn)
+{
+	if (!conn->is_keeping || conn->life != NBD_OPEN || conn->filling ||
+	    conn->phase != NBD_REQUESTS)
+		return;
+	conn->is_keeping = !conn->tls;
+	nbd_conn_drain(conn);
+}
+
+void nbd_conn_stop(struct nbd_conn *conn)
+{
+	if (!nbd_keep_can(conn)) {
+		nbd_conn_drain(conn);
+		return;
+	}
+	conn->is_keeping = true;
+	loop_timer_set(conn->server->loop, &conn->timer,
+		       clock_ns() + (conn->phase == NBD_REQUESTS
+					     ? conn->server->conf.drain_ms
+					     : KEEP_HANDSHAKE_MS) *
+					    NS_PER_MS);
+	keep_if_filled(conn);
 }
 
 /* It took too long over its handshake, or over taking its last answers. */
@@ -131,6 +161,8 @@ static void parse(struct nbd_conn *conn)
 			fill(conn);
 			continue;
 		}
+		if (conn->is_keeping && conn->phase == NBD_REQUESTS)
+			break;
 		used = conn->phase == NBD_REQUESTS
 			       ? parse_request(conn, at, len)
 			       : parse_option(conn, at, len);
@@ -141,6 +173,7 @@ static void parse(struct nbd_conn *conn)
 	/* What follows a wish for TLS in plain text could be anybody's. */
 	if (conn->phase == NBD_SHAKING && conn->rx_at < conn->rx_end)
 		nbd_conn_kill(conn);
+	keep_if_filled(conn);
 }
 
 /* Where to receive: payload to its place, all else behind what is there. */
@@ -198,6 +231,11 @@ static void on_received(struct loop_op *op, int res, uint32_t cqe_flags)
 			nbd_conn_drain(conn);
 		else if (res != -EINTR && res != -EAGAIN)
 			nbd_conn_kill(conn);
+	} else if (conn->is_keeping && conn->life == NBD_DRAINING) {
+		if (res > 0) /* requests, for who goes on with it */
+			conn->rx_end += (size_t)res;
+		else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
+			conn->is_keeping = false; /* the peer has gone */
 	}
 	nbd_conn_wake(conn);
 }
@@ -289,7 +327,7 @@ static bool bury(struct nbd_conn *conn)
 		/* The peer sees the end now, though requests may still be in
 		 * flight below. A descriptor in use by the ring stays open
 		 * there until its op has ended. */
-		if (conn->is_out_socket)
+		if (conn->is_out_socket && !conn->is_given)
 			(void)shutdown(conn->out, SHUT_RDWR);
 		if (conn->out != conn->in)
 			(void)close(conn->out);
@@ -336,7 +374,10 @@ static void run(struct loop_task *task)
 			loop_cancel(conn->server->loop, &conn->recv_op);
 		else
 			nbd_io_drop(conn);
-		if (!conn->nbusy && !conn->out_first) {
+		if (!conn->nbusy && !conn->out_first &&
+		    !(conn->is_keeping && conn->is_receiving)) {
+			if (conn->is_keeping)
+				nbd_keep_give(conn);
 			if (conn->tls)
 				nbd_tls_bye(conn->tls);
 			conn->life = NBD_DEAD;
@@ -352,17 +393,18 @@ static void run(struct loop_task *task)
 	}
 }
 
-int nbd_conn_new(struct nbd_server *server, int in, int out)
+/* Over @in and @out, and in no list so far; NULL: no memory. */
+static struct nbd_conn *conn_make(struct nbd_server *server, int in, int out)
 {
 	struct nbd_conn *conn = calloc(1, sizeof(*conn));
 	int one = 1, size = SEND_BUFFER;
 
 	if (!conn)
-		return -ENOMEM;
+		return NULL;
 	conn->rx = malloc(NBD_RX_SIZE);
 	if (!conn->rx) {
 		free(conn);
-		return -ENOMEM;
+		return NULL;
 	}
 	conn->server = server;
 	conn->in = in;
@@ -391,6 +433,15 @@ int nbd_conn_new(struct nbd_server *server, int in, int out)
 		(void)fcntl(out, F_SETFL, fcntl(out, F_GETFL) | O_NONBLOCK);
 	}
 
+	return conn;
+}
+
+int nbd_conn_new(struct nbd_server *server, int in, int out)
+{
+	struct nbd_conn *conn = conn_make(server, in, out);
+
+	if (!conn)
+		return -ENOMEM;
 	if (nbd_opt_hello(conn) < 0) {
 		free(conn->rx);
 		free(conn);
@@ -399,6 +450,25 @@ int nbd_conn_new(struct nbd_server *server, int in, int out)
 	list_add_tail(&server->conns, &conn->list);
 	loop_timer_set(server->loop, &conn->timer,
 		       clock_ns() + server->conf.handshake_ms * NS_PER_MS);
+	nbd_conn_wake(conn);
+	return 0;
+}
+
+int nbd_conn_resume(struct nbd_server *server, struct nbd_export *export,
+		    const struct nbd_kept *kept)
+{
+	struct nbd_conn *conn = conn_make(server, kept->fd, kept->fd);
+	int err;
+
+	if (!conn)
+		return -ENOMEM;
+	err = nbd_keep_take(conn, export, kept);
+	if (err < 0) {
+		free(conn->rx);
+		free(conn);
+		return err;
+	}
+	list_add_tail(&server->conns, &conn->list);
 	nbd_conn_wake(conn);
 	return 0;
 }

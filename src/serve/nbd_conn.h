@@ -6,6 +6,7 @@
  *	nbd_conn.c	bytes in; the life of a connection
  *	nbd_opt.c	handshake
  *	nbd_io.c	requests to the layer below, and their answers
+ *	nbd_keep.c	connections that go on in another process
  *	nbd_send.c	bytes out
  *	nbd_tls.c	GnuTLS
  *
@@ -97,6 +98,8 @@ struct nbd_conn {
 	bool is_in_socket, is_out_socket;
 	enum nbd_phase phase;
 	enum nbd_life life;
+	bool is_keeping; /* to be given away once drained */
+	bool is_given; /* it was: the socket stays open elsewhere */
 
 	/* handshake */
 	bool is_fixed; /* the client knows fixed newstyle */
@@ -157,6 +160,8 @@ struct nbd_server {
 	uint64_t last_id;
 	struct nbd_bufs bufs;
 	struct nbd_stats stats;
+	void (*keep)(void *owner, const struct nbd_kept *kept); /* or NULL */
+	void *keep_owner;
 	bool is_stopping;
 	struct loop_task stopped;
 	void (*done)(void *owner);
@@ -177,6 +182,14 @@ void nbd_conn_gone(struct nbd_conn *conn);
 /** nbd_conn_new() - takes the descriptors on success */
 int nbd_conn_new(struct nbd_server *server, int in, int out)
 	__attribute__((warn_unused_result));
+
+/** nbd_conn_resume() - as nbd_server_resume(); takes kept->fd on success */
+int nbd_conn_resume(struct nbd_server *server, struct nbd_export *export,
+		    const struct nbd_kept *kept)
+	__attribute__((warn_unused_result));
+
+/** nbd_conn_stop() - drain it, or give it away if that can be */
+void nbd_conn_stop(struct nbd_conn *conn);
 
 /** nbd_conn_drain() - end in order; no effect if it ends already */
 void nbd_conn_drain(struct nbd_conn *conn);
@@ -225,6 +238,22 @@ void nbd_io_filled(struct nbd_conn *conn);
 
 /** nbd_io_drop() - the payload of the write in filling will not come */
 void nbd_io_drop(struct nbd_conn *conn);
+
+/* nbd_keep.c */
+
+/** nbd_keep_can() - could another server go on with it? */
+bool nbd_keep_can(const struct nbd_conn *conn);
+
+/** nbd_keep_give() - it has drained: give it to the server's keep */
+void nbd_keep_give(struct nbd_conn *conn);
+
+/** nbd_keep_take() - @conn is new: go on where @kept ended */
+int nbd_keep_take(struct nbd_conn *conn, struct nbd_export *export,
+		  const struct nbd_kept *kept)
+	__attribute__((warn_unused_result));
+
+/** nbd_keep_is_sane() - it may come from another version */
+bool nbd_keep_is_sane(const struct nbd_kept *kept);
 
 /* nbd_send.c */
 
