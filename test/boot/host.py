@@ -11,6 +11,8 @@ import time
 
 import nbd
 
+from serving import wait_listening
+
 _build = pathlib.Path(__file__).resolve().parents[2] / "build"
 BLKD = os.environ.get("ROOST_BLKD", _build / "src/prog/roost-blkd")
 IMAGE_SIZE = 48 << 20
@@ -50,7 +52,7 @@ class Store:
              *self.filters, "--filter=delay", "file", f"dir={self.folder}",
              f"rdelay={self.delay_ms}ms", f"logfile={self.log}",
              "logappend=true", *self.settings], stdin=subprocess.DEVNULL)
-        until(self.socket.exists)
+        wait_listening(self.socket, self.p)
 
     def stop(self):
         self.p.send_signal(signal.SIGCONT)
