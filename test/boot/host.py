@@ -15,6 +15,7 @@ from serving import wait_listening
 
 _build = pathlib.Path(__file__).resolve().parents[2] / "build"
 BLKD = os.environ.get("ROOST_BLKD", _build / "src/prog/roost-blkd")
+EXTRA = os.environ.get("ROOST_BLKD_EXTRA", "").split()
 IMAGE_SIZE = 48 << 20
 # What a guest of ours reads at each boot: 8 MiB in pieces of 4 to 64 KiB,
 # all over the image.
@@ -80,7 +81,7 @@ class Host:
         self.control = self.folder / "control.sock"
         self.log = self.folder / "log"
         self.args = [
-            BLKD, "--foreground", "--listen", f"unix:{self.socket}",
+            BLKD, "--foreground", *EXTRA, "--listen", f"unix:{self.socket}",
             "--control", self.control, "--disk",
             f"disk={store.address(image)},ro,boot={boot or store.folder}"
             + options, *args]
