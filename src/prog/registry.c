@@ -331,10 +331,11 @@ void registry_save(struct registry *registry, struct workers *workers,
 		save->done(save, 0, NULL);
 		return;
 	}
+	list_add_tail(&registry->waiting, &save->list);
+	if (registry->is_busy) /* @work is with its thread: hands off */
+		return;
 	registry->workers = workers;
 	registry->work.run = save_run;
 	registry->work.done = save_done;
-	list_add_tail(&registry->waiting, &save->list);
-	if (!registry->is_busy)
-		save_next(registry);
+	save_next(registry);
 }

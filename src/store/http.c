@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/array.h"
 #include "base/blk.h"
@@ -30,6 +29,7 @@
 #include "base/why.h"
 #include "store/http_get.h"
 #include "store/http_loop.h"
+#include "store/http_probe.h"
 #include "store/store.h"
 
 #define STREAMS	     8u /* of HTTP/2, per connection */
@@ -330,118 +330,6 @@ static int take_options(struct http *http, struct options *ret, struct why *w)
 	return 0;
 }
 
-static bool is_strong(const char *etag)
-{
-	return *etag == '"';
-}
-
-/* So that a changed object is not even sent. Servers that know nothing of
- * these send it, and then http_get sees it. */
-static int add_condition(struct http_source *source)
-{
-	char line[HTTP_TAG_MAX + 32];
-
-	if (is_strong(source->etag))
-		(void)snprintf(line, sizeof(line), "If-Match: %s",
-			       source->etag);
-	else if (!*source->etag && *source->modified)
-		(void)snprintf(line, sizeof(line), "If-Unmodified-Since: %s",
-			       source->modified);
-	else
-		return 0;
-	source->headers = curl_slist_append(NULL, line);
-	return source->headers ? 0 : -ENOMEM;
-}
-
-/* Later requests go straight to where a redirect has led, unless it takes a
- * password that only the first address has. */
-static void follow(struct http *http, struct http_get *get)
-{
-	char *url = NULL;
-	size_t n;
-
-	memcpy(http->origin, http->source.url, sizeof(http->origin));
-	if (curl_easy_getinfo(get->easy, CURLINFO_EFFECTIVE_URL, &url) ||
-	    !url || strchr(http->origin, '@'))
-		return;
-	n = strlen(url);
-	if (n < sizeof(http->source.url))
-		memcpy(http->source.url, url, n + 1);
-}
-
-/* Of a failure that may pass, where nobody tries again. */
-static int final_error(const struct http_get *get, CURLcode code)
-{
-	long err = 0;
-
-	if (code == CURLE_OPERATION_TIMEDOUT)
-		return -ETIMEDOUT;
-	(void)curl_easy_getinfo(get->easy, CURLINFO_OS_ERRNO, &err);
-	return code != CURLE_OK && err > 0 ? -(int)err : -EIO;
-}
-
-/* Ask for the first byte: that tells all there is to know. */
-static int probe(struct http *http, bool *is_http2, struct why *w)
-{
-	struct http_source *source = &http->source;
-	struct http_get get;
-	char byte;
-	struct iovec iov = {&byte, 1};
-	CURLcode code;
-	long version = 0;
-	int err = http_get_init(&get, source);
-
-	if (err < 0)
-		return why(w, err, "libcurl");
-	err = http_get_prepare(&get, 0, 1, &iov, 1, 0);
-	if (err < 0) {
-		http_get_release(&get);
-		return why(w, err, "libcurl");
-	}
-	code = curl_easy_perform(get.easy);
-	err = http_get_judge(&get, code, w);
-	if (err == -ESTALE) { /* nothing is known that could have changed */
-		(void)why(w, 0, "it is empty");
-		err = -EINVAL;
-	}
-	if (err == -EAGAIN)
-		err = final_error(&get, code);
-	if (!err) {
-		(void)curl_easy_getinfo(get.easy, CURLINFO_HTTP_VERSION,
-					&version);
-		*is_http2 = version >= CURL_HTTP_VERSION_2_0;
-		source->size = get.range.total;
-		memcpy(source->etag, get.etag, sizeof(get.etag));
-		memcpy(source->modified, get.modified, sizeof(get.modified));
-		source->is_known = true;
-		follow(http, &get);
-		err = add_condition(source);
-	}
-	http_get_release(&get);
-	return err;
-}
-
-static void make_version(const struct http_source *source,
-			 struct store_version *ret)
-{
-	const char *kind = *source->etag ? "etag" : "modified";
-	const char *text = *source->etag ? source->etag : source->modified;
-	int n;
-
-	*ret = (struct store_version){0};
-	if (!*text)
-		return;
-	n = snprintf(ret->text, sizeof(ret->text), "%s:%s", kind, text);
-	if (n >= (int)sizeof(ret->text)) {
-		XXH128_hash_t hash = XXH3_128bits(text, strlen(text));
-
-		(void)snprintf(ret->text, sizeof(ret->text),
-			       "%s-xxh128:%016llx%016llx", kind,
-			       (unsigned long long)hash.high64,
-			       (unsigned long long)hash.low64);
-	}
-}
-
 static void init_libcurl(void)
 {
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -501,8 +389,9 @@ int http_open(struct loop *loop, const char *address, unsigned flags,
 		err = why(w, -EROFS, "web servers are only read from");
 	if (!err)
 		err = take_options(http, &options, w);
+	memcpy(http->origin, http->source.url, sizeof(http->origin));
 	if (!err)
-		err = probe(http, &is_http2, w);
+		err = http_probe(&http->source, &is_http2, w);
 	if (!err)
 		err = make(http, (unsigned)options.connections, is_http2, w);
 	if (err < 0) {
@@ -515,7 +404,7 @@ int http_open(struct loop *loop, const char *address, unsigned flags,
 		.block = 1,
 	};
 	if (version)
-		make_version(&http->source, version);
+		http_version(&http->source, version);
 	*ret = &http->blk;
 	return 0;
 }

@@ -45,7 +45,7 @@ static void give_back(struct nbd_op *op, struct list *to)
 
 static void go_down(struct nbd_client *client, int err)
 {
-	client->state = NBD_CONN_DOWN;
+	client->state = NBD_CLIENT_DOWN;
 	client->err = err;
 	client->dial_at_ns = clock_ns() + client->pause_ns;
 	client->pause_ns =
@@ -209,7 +209,7 @@ static int64_t send_op(struct nbd_client *client, struct nbd_op *op)
 
 int nbd_client_send(struct nbd_client *client, struct nbd_op *op)
 {
-	assert(client->state == NBD_CONN_READY);
+	assert(client->state == NBD_CLIENT_READY);
 	op->client = client;
 	op->sent_ns = clock_ns();
 	client->nsent++;
@@ -241,12 +241,12 @@ static void on_timer(struct loop_timer *timer)
 		container_of(timer, struct nbd_client, timer);
 	uint64_t due;
 
-	if (client->state == NBD_CONN_DOWN) {
+	if (client->state == NBD_CLIENT_DOWN) {
 		wake(client); /* the pause is over: the owner wants it, or not
 			       */
 		return;
 	}
-	if (client->state != NBD_CONN_READY || list_is_empty(&client->sent))
+	if (client->state != NBD_CLIENT_READY || list_is_empty(&client->sent))
 		return;
 	due = list_first(&client->sent, struct nbd_op, list)->sent_ns +
 	      client->where->timeout_ms * NS_PER_MS;
@@ -273,7 +273,7 @@ static void dialled(struct nbd_client *client)
 		go_down(client, err);
 		return;
 	}
-	client->state = NBD_CONN_READY;
+	client->state = NBD_CLIENT_READY;
 	client->h = h;
 	client->err = 0;
 	set_watch(client);
@@ -286,11 +286,11 @@ static void on_ready(struct loop_watch *watch, int events)
 		container_of(watch, struct nbd_client, watch);
 	unsigned direction;
 
-	if (client->state == NBD_CONN_DIALLING) {
+	if (client->state == NBD_CLIENT_DIALLING) {
 		dialled(client);
 		return;
 	}
-	if (client->state != NBD_CONN_READY)
+	if (client->state != NBD_CLIENT_READY)
 		return;
 	if (events < 0) {
 		lose(client, events);
@@ -310,9 +310,9 @@ void nbd_client_want(struct nbd_client *client)
 {
 	int err;
 
-	if (client->state == NBD_CONN_READY && !client->watch.is_set)
+	if (client->state == NBD_CLIENT_READY && !client->watch.is_set)
 		set_watch(client); /* the one that was made at open */
-	if (client->state != NBD_CONN_DOWN)
+	if (client->state != NBD_CLIENT_DOWN)
 		return;
 	if (client->dial_at_ns > clock_ns()) {
 		if (list_is_empty(&client->timer.list))
@@ -326,7 +326,7 @@ void nbd_client_want(struct nbd_client *client)
 		go_down(client, err);
 		return;
 	}
-	client->state = NBD_CONN_DIALLING;
+	client->state = NBD_CLIENT_DIALLING;
 	loop_watch_set(&client->watch, nbd_dial_fd(client->dial), POLLIN);
 }
 
@@ -335,7 +335,7 @@ void nbd_client_init(struct nbd_client *client, struct loop *loop,
 {
 	client->loop = loop;
 	client->h = h;
-	client->state = h ? NBD_CONN_READY : NBD_CONN_DOWN;
+	client->state = h ? NBD_CLIENT_READY : NBD_CLIENT_DOWN;
 	list_init(&client->sent);
 	list_init(&client->failed);
 	loop_watch_init(loop, &client->watch, on_ready);
@@ -354,6 +354,6 @@ void nbd_client_close(struct nbd_client *client,
 		nbd_close(client->h);
 		client->h = NULL;
 	}
-	client->state = NBD_CONN_DOWN;
+	client->state = NBD_CLIENT_DOWN;
 	loop_watch_release(&client->watch, released);
 }

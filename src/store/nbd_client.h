@@ -15,8 +15,8 @@
  * lost. The owner's task is set whenever a list grows or the state changes;
  * no function here calls the owner otherwise, so it can call them anywhere.
  */
-#ifndef STORE_NBD_CONN_H
-#define STORE_NBD_CONN_H
+#ifndef STORE_NBD_CLIENT_H
+#define STORE_NBD_CLIENT_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,9 +29,9 @@ struct blk_req;
 struct nbd_handle;
 
 enum nbd_client_state {
-	NBD_CONN_DOWN,
-	NBD_CONN_DIALLING,
-	NBD_CONN_READY,
+	NBD_CLIENT_DOWN,
+	NBD_CLIENT_DIALLING,
+	NBD_CLIENT_READY,
 };
 
 /**

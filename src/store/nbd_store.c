@@ -68,7 +68,7 @@ static unsigned count_ready(const struct nbd *nbd)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < nbd->nconns; i++)
-		n += nbd->clients[i].state == NBD_CONN_READY;
+		n += nbd->clients[i].state == NBD_CLIENT_READY;
 	return n;
 }
 
@@ -83,7 +83,7 @@ static struct nbd_client *pick(struct nbd *nbd, const struct nbd_op *op)
 	for (unsigned i = first; i < nbd->nconns; i++) {
 		struct nbd_client *client = &nbd->clients[i];
 
-		if (client->state == NBD_CONN_READY &&
+		if (client->state == NBD_CLIENT_READY &&
 		    client->nsent < IN_FLIGHT_MAX &&
 		    (!best || client->bytes < best->bytes ||
 		     (client->bytes == best->bytes &&

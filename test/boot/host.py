@@ -11,8 +11,11 @@ import time
 
 import nbd
 
+from serving import wait_listening
+
 _build = pathlib.Path(__file__).resolve().parents[2] / "build"
 BLKD = os.environ.get("ROOST_BLKD", _build / "src/prog/roost-blkd")
+EXTRA = os.environ.get("ROOST_BLKD_EXTRA", "").split()
 IMAGE_SIZE = 48 << 20
 # What a guest of ours reads at each boot: 8 MiB in pieces of 4 to 64 KiB,
 # all over the image.
@@ -50,7 +53,7 @@ class Store:
              *self.filters, "--filter=delay", "file", f"dir={self.folder}",
              f"rdelay={self.delay_ms}ms", f"logfile={self.log}",
              "logappend=true", *self.settings], stdin=subprocess.DEVNULL)
-        until(self.socket.exists)
+        wait_listening(self.socket, self.p)
 
     def stop(self):
         self.p.send_signal(signal.SIGCONT)
@@ -78,7 +81,7 @@ class Host:
         self.control = self.folder / "control.sock"
         self.log = self.folder / "log"
         self.args = [
-            BLKD, "--foreground", "--listen", f"unix:{self.socket}",
+            BLKD, "--foreground", *EXTRA, "--listen", f"unix:{self.socket}",
             "--control", self.control, "--disk",
             f"disk={store.address(image)},ro,boot={boot or store.folder}"
             + options, *args]

@@ -7,6 +7,8 @@ import struct
 import subprocess
 import time
 
+from serving import wait_listening
+
 SERVE = os.environ["NBD_SERVE"]
 # Under AddressSanitizer, freed memory is kept for a while: not much of it.
 os.environ["ASAN_OPTIONS"] = "quarantine_size_mb=16"
@@ -33,14 +35,7 @@ class Serve:
             stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
-        for _ in range(500):
-            with socket.socket(socket.AF_UNIX) as s:
-                if s.connect_ex(self.sock) == 0:
-                    break
-            assert self.popen.poll() is None, "nbd_serve has died"
-            time.sleep(0.01)
-        else:
-            raise AssertionError("nbd_serve does not listen")
+        wait_listening(self.sock, self.popen)
         time.sleep(0.02)  # it has noticed that we only looked
         return self
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NBD door over TLS, with keys and with certificates."""
 import random
-import socket
 import subprocess
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 import door as nbd
 from door import (ABORT, ACK, GO, INVALID, LIST, MIB, STARTTLS, STRUCTURED,
                   TLS_REQD, Client, Serve)
+from serving import free_port
 from test_clients import run, same
 
 SIZE = 8 * MIB
@@ -132,9 +132,7 @@ def test_clients_that_vanish_over_tls(tmp_path, keys, disk):
 
 
 def test_certificates(tmp_path, certificates, disk):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = str(s.getsockname()[1])
+    port = str(free_port())
     with Serve(tmp_path, f"disk={disk}", args=[
             "-x", certificates, "-v", "-R", "-l", port]) as door:
         uri = f"nbds://localhost:{port}/disk?tls-certificates={certificates}"

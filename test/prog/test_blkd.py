@@ -11,6 +11,7 @@ import nbd
 import pytest
 
 from daemon import BLKD, EXTRA, MIB, Daemon, image, needs
+from serving import free_port
 
 
 def connect(uri):
@@ -204,9 +205,7 @@ def test_sockets_of_a_service_manager(tmp_path):
 
 def test_tcp(tmp_path):
     raw = image(tmp_path / "a.raw")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     with Daemon(tmp_path, "--listen", f"tcp:127.0.0.1:{port}", "--disk",
                 f"a={raw}"):
         h = connect(f"nbd://127.0.0.1:{port}/a")
@@ -347,9 +346,7 @@ def test_starts_fast_and_stays_small(tmp_path):
 
 
 def test_metrics_over_http(tmp_path):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     with Daemon(tmp_path, "--metrics", f"127.0.0.1:{port}"):
         url = f"http://127.0.0.1:{port}/metrics"
         with urllib.request.urlopen(url) as answer:

@@ -4,10 +4,10 @@ import os
 import pathlib
 import random
 import signal
-import socket
 import subprocess
-import time
 import zlib
+
+from serving import wait_listening
 
 STORE_CAT = os.environ.get("STORE_CAT", "build/test/store/store_cat")
 SIZE = 8 << 20
@@ -98,13 +98,7 @@ class Nbdkit:
         self.sock.unlink(missing_ok=True)
         self.p = subprocess.Popen(["nbdkit", "-f", "-U", self.sock, *self.args],
                                   stderr=subprocess.DEVNULL)
-        for _ in range(500):
-            with socket.socket(socket.AF_UNIX) as s:
-                if s.connect_ex(str(self.sock)) == 0:
-                    return
-            assert self.p.poll() is None, "nbdkit has ended"
-            time.sleep(0.01)
-        raise AssertionError("nbdkit does not listen")
+        wait_listening(self.sock, self.p)
 
     def kill(self):
         if self.p:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP store against nginx, and against a server that misbehaves."""
 import subprocess
-import threading
 import time
 
 import pytest
 
 from driver import DATA, SIZE, Store, crc, refused
+from serving import killed_again_and_again
 from webserver import Nginx, Web
 
 
@@ -85,22 +85,10 @@ def test_requests_wait_for_a_server_that_is_restarted(tmp_path, root):
 
 def test_survives_a_server_that_is_restarted_again_and_again(tmp_path, root):
     with Nginx(tmp_path, root) as nginx, Store(nginx.url()) as store:
-        stop = threading.Event()
-
-        def chaos():
-            while not stop.wait(0.1):
-                nginx.kill()
-                nginx.start()
-
-        thread = threading.Thread(target=chaos)
-        thread.start()
-        try:
+        with killed_again_and_again(nginx, 0.1):
             for i in range(20):
                 store.many(i * 512, 4096, 100, 65536)
                 store.read(i * 1000, 4 << 20, 13)
-        finally:
-            stop.set()
-            thread.join()
 
 
 def certificates(tmp_path, name="localhost"):

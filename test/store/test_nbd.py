@@ -2,12 +2,12 @@
 """The NBD store against nbdkit: bytes, speed, and servers that misbehave."""
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
 
 from driver import DATA, SIZE, Nbdkit, Store, crc, refused
+from serving import killed_again_and_again
 
 
 @pytest.fixture
@@ -152,22 +152,10 @@ def test_requests_wait_for_a_server_that_is_killed_and_comes_back(tmp_path,
 def test_survives_a_server_that_is_killed_again_and_again(tmp_path, image):
     args = "--filter=delay", "file", image, "rdelay=20ms"
     with Nbdkit(tmp_path, *args) as kit, Store(kit.url()) as store:
-        stop = threading.Event()
-
-        def chaos():
-            while not stop.wait(0.15):
-                kit.kill()
-                kit.start()
-
-        thread = threading.Thread(target=chaos)
-        thread.start()
-        try:
+        with killed_again_and_again(kit, 0.15):
             for i in range(40):
                 store.many(i * 512, 4096, 100, 65536)
                 store.read(i * 1000, 1 << 20, 13)
-        finally:
-            stop.set()
-            thread.join()
 
 
 def test_gives_up_on_a_server_that_stays_away(tmp_path, image):

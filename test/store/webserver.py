@@ -3,17 +3,10 @@
 import http.server
 import os
 import re
-import socket
 import subprocess
 import threading
-import time
 
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
+from serving import free_port, wait_listening
 
 CONFIG = """
 daemon off;
@@ -63,13 +56,7 @@ class Nginx:
     def start(self):
         self.p = subprocess.Popen(["nginx", "-c", self.dir / "conf",
                                    "-e", self.dir / "error.log"])
-        for _ in range(500):
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self.p.poll() is None, "nginx has ended"
-            time.sleep(0.01)
-        raise AssertionError("nginx does not listen")
+        wait_listening(self.port, self.p)
 
     def kill(self):
         if self.p:
