@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -90,15 +89,17 @@ static void take_sockets(const json_t *list)
 static json_t *load(const char *text)
 {
 	CLEANUP(cleanup_fd) int fd = -1;
-	int pid = 0, n = -1;
 	size_t len = 0;
-	char *bytes;
+	char *bytes, *end;
 	json_t *all;
+	long n;
 
-	if (sscanf(text, "%d:%d", &pid, &n) != 2 || pid != getpid() ||
-	    n < INHERIT_FD_FIRST)
+	if (strtol(text, &end, 10) != getpid() || *end != ':')
 		return NULL; /* it was somebody else's */
-	fd = n;
+	n = strtol(end + 1, &end, 10);
+	if (*end || n < INHERIT_FD_FIRST || n > INT32_MAX)
+		return NULL;
+	fd = (int)n;
 	bytes = map_all(fd, TEXT_MAX, &len);
 	if (!bytes)
 		return NULL;

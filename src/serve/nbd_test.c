@@ -153,7 +153,7 @@ static uint32_t answer(int fd, uint64_t cookie, uint32_t payload)
 	get(fd, in, NBD_SIMPLE_LEN);
 	assert(get_be64(in + 8) == cookie);
 	if (!get_be32(in + 4))
-		get(fd, in, payload);
+		get(fd, in + NBD_SIMPLE_LEN, payload);
 	return get_be32(in + 4);
 }
 
@@ -336,6 +336,139 @@ static void buffers_are_kept_up_to_a_limit(void)
 	assert(!bufs.kept);
 }
 
+static struct nbd_kept kept;
+static uint8_t kept_rx[512];
+static int nkept;
+
+static void on_kept(void *owner, const struct nbd_kept *what)
+{
+	(void)owner;
+	nkept++;
+	kept = *what;
+	kept.fd = dup(what->fd);
+	kept.name = "a";
+	assert(kept.fd >= 0 && !strcmp(what->name, "a"));
+	assert(what->rx_len <= sizeof(kept_rx));
+	memcpy(kept_rx, what->rx, what->rx_len);
+	kept.rx = kept_rx;
+}
+
+/* A server in place of the one that @kept is from. */
+static void next_server(struct blk *blk, enum nbd_tls_mode tls)
+{
+	struct nbd_conf conf = {.drain_ms = 50};
+
+	nbd_server_stop(server, on_count, &nstopped);
+	while (!nstopped)
+		assert(loop_turn(loop) == 0);
+	nstopped = 0;
+	server = nbd_server_free(server);
+	conf.tls = tls;
+	conf.creds = tls ? (struct nbd_creds *)&conf : NULL; /* not used */
+	assert(nbd_server_new(loop, &conf, &server) == 0);
+	(void)add("a", blk);
+}
+
+/* One has half a write sent, and then half a read. */
+static void a_client_goes_on_at_another_server(void)
+{
+	uint8_t write[NBD_REQUEST_LEN + 512] = {0}, read[NBD_REQUEST_LEN] = {0};
+	struct blk *blk, *slow;
+	int fd;
+
+	set_up();
+	nkept = 0;
+	assert(mem_new(SIZE, 512, &blk) == 0);
+	assert(slow_new(loop, blk, SLOW_HANG, &slow) == 0);
+	(void)add("a", slow);
+	fd = new_client();
+	put_be32(write, 0x25609513);
+	put_be16(write + 6, NBD_CMD_WRITE);
+	put_be64(write + 8, 7);
+	put_be32(write + 24, 512);
+	memset(write + NBD_REQUEST_LEN, 'w', 512);
+	put_be32(read, 0x25609513);
+	put_be64(read + 8, 8);
+	put_be32(read + 24, 512);
+
+	assert(send(fd, write, 100, 0) == 100);
+	turns(100);
+	nbd_server_keep(server, on_kept, NULL);
+	nbd_server_stop(server, on_count, &nstopped);
+	turns(100);
+	assert(!nkept && !nstopped);
+	assert(send(fd, write + 100, sizeof(write) - 100, 0) > 0);
+	assert(send(fd, read, 10, 0) == 10);
+	turns(100);
+	assert(slow_waiting(slow) == 1 && !nkept);
+	slow_set_delay(slow, 0);
+	assert(answer(fd, 7, 0) == 0);
+	while (!nstopped)
+		assert(loop_turn(loop) == 0);
+	assert(nkept == 1 && kept.size == SIZE && !is_hung_up(fd));
+	nstopped = 0;
+	server = nbd_server_free(server);
+	assert(nbd_server_new(loop, &(struct nbd_conf){0}, &server) == 0);
+	(void)add("a", slow);
+
+	assert(nbd_server_resume(server, &kept) == 0);
+	assert(nclients == 1);
+	turns(100);
+	assert(send(fd, read + 10, sizeof(read) - 10, 0) > 0);
+	assert(answer(fd, 8, 512) == 0);
+	ask(fd, NBD_CMD_FLUSH, 9, 0);
+	assert(answer(fd, 9, 0) == 0);
+	(void)close(fd);
+	tear_down();
+	blk_free(slow);
+}
+
+static void refuses_a_client_that_was_told_otherwise(void)
+{
+	static const uint8_t zeroes[64 << 10];
+	struct nbd_kept good, bad;
+	struct blk *blk;
+	int fd;
+
+	set_up();
+	assert(mem_new(SIZE, 512, &blk) == 0);
+	(void)add("a", blk);
+	fd = new_client();
+	turns(10);
+	nbd_server_keep(server, on_kept, NULL);
+	next_server(blk, NBD_TLS_OFF);
+	good = kept;
+	for (int i = 0; i < 5; i++) {
+		static const int want[] = {-ENOENT, -ESTALE, -ESTALE, -EINVAL,
+					   -EINVAL};
+
+		bad = good;
+		bad.fd = dup(good.fd);
+		if (i == 0)
+			bad.name = "b";
+		else if (i == 1)
+			bad.size++;
+		else if (i == 2)
+			bad.flags ^= 2; /* read-only */
+		else if (i == 3)
+			bad.meta = 4;
+		else
+			bad.rx_len = sizeof(zeroes);
+		bad.rx = zeroes;
+		assert(nbd_server_resume(server, &bad) == want[i]);
+		assert(nclients == 0);
+	}
+	next_server(blk, NBD_TLS_REQUIRED);
+	good.fd = dup(kept.fd);
+	assert(nbd_server_resume(server, &good) == -EPERM);
+	assert(!is_hung_up(fd)); /* as long as somebody has it */
+	(void)close(kept.fd);
+	assert(is_hung_up(fd));
+	(void)close(fd);
+	tear_down();
+	blk_free(blk);
+}
+
 int main(void)
 {
 	every_request_is_answered_whichever_fails();
@@ -344,5 +477,7 @@ int main(void)
 	an_export_may_be_removed_while_the_server_stops();
 	exports_come_and_go_by_name();
 	buffers_are_kept_up_to_a_limit();
+	a_client_goes_on_at_another_server();
+	refuses_a_client_that_was_told_otherwise();
 	return 0;
 }

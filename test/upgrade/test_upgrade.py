@@ -18,8 +18,9 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "boot"), str(HERE.parent / "prog")]
 
 from conftest import Lab                                       # noqa: E402
-from daemon import BLKD, MIB, Daemon, image, needs              # noqa: E402
+from daemon import BLKD, EXTRA, MIB, Daemon, image, needs       # noqa: E402
 from host import BOOT_BYTES, BOOT_READS, boot, until            # noqa: E402
+from serving import free_port                                  # noqa: E402
 
 QEMU = ("qemu-img", "qemu-io", "qemu-storage-daemon")
 
@@ -215,12 +216,7 @@ def test_who_cannot_be_kept_is_cut_off_and_can_come_again(tmp_path):
 
 def test_all_sockets_stay_and_none_is_lost_or_left(tmp_path):
     image(tmp_path / "a")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        metrics = s.getsockname()[1]
+    port, metrics = free_port(), free_port()
     vhost = tmp_path / "vhost.sock"
     with Daemon(tmp_path, "--disk",
                 f"a={tmp_path / 'a'},ro,vhost-user={vhost}", "--listen",
@@ -259,8 +255,8 @@ def test_sockets_of_a_service_manager_stay(tmp_path):
         log = tmp_path / "log"
         p = subprocess.Popen(
             ["bash", "-c", f"exec 3<&{fd}; export LISTEN_PID=$$ LISTEN_FDS=1 "
-             "LISTEN_FDNAMES=nbd; exec \"$@\"", "sh", BLKD, "--foreground",
-             "--disk", f"a={tmp_path / 'a'},ro"], close_fds=False,
+             "LISTEN_FDNAMES=nbd; exec \"$@\"", "sh", BLKD, *EXTRA,
+             "--foreground", "--disk", f"a={tmp_path / 'a'},ro"], close_fds=False,
             stderr=open(log, "w"), env=dict(os.environ,
                                             NOTIFY_SOCKET=str(notify)))
     try:
@@ -338,7 +334,7 @@ def test_another_version_takes_over(tmp_path):
     program.chmod(0o755)
     log = tmp_path / "log"
     sock = tmp_path / "nbd.sock"
-    p = subprocess.Popen([program, "--foreground", "--listen", f"unix:{sock}",
+    p = subprocess.Popen([program, *EXTRA, "--foreground", "--listen", f"unix:{sock}",
                           "--disk", f"a={tmp_path / 'a'},ro"],
                          stderr=open(log, "w"))
     try:
