@@ -405,6 +405,8 @@ static int serve(struct blkd *blkd, struct why *w)
 		inherit_cache(blkd->cache);
 		err = registry_load(blkd->config->state, &blkd->registry, w);
 	}
+	if (!err && !blkd->config->state)
+		inherit_registry(blkd->registry, blkd->config);
 	if (!err)
 		err = add_stores(blkd);
 	if (!err && (blkd->config->control || blkd->control_fd >= 0))

@@ -19,6 +19,8 @@
 #include "base/log.h"
 #include "base/why.h"
 #include "cache/handover.h"
+#include "prog/config.h"
+#include "prog/registry.h"
 #include "serve/nbd.h"
 
 /* Bytes of the handover, and of a cache's description: 4 TiB of cache. */
@@ -243,6 +245,30 @@ void inherit_cache(struct cache *cache)
 	else
 		(void)take_fd(&memory);
 	(void)munmap(bytes, len);
+}
+
+void inherit_registry(struct registry *registry, struct config *config)
+{
+	static const char *const names[REGISTRY_KIND_MAX] = {"stores", "images",
+							     "disks"};
+	const json_t *all = json_object_get(inherited.all, "registry");
+
+	for (int kind = 0; kind < REGISTRY_KIND_MAX; kind++) {
+		const json_t *list = json_object_get(all, names[kind]);
+
+		for (size_t i = 0; i < json_array_size(list); i++) {
+			json_t *object = json_array_get(list, i);
+			const char *name = json_string_value(
+				json_object_get(object, "name"));
+
+			if (!name || (kind == REGISTRY_DISKS &&
+				      config_find_disk(config, name)))
+				continue;
+			if (registry_put(registry, (enum registry_kind)kind,
+					 json_incref(object)) < 0)
+				log_warning(NULL, "%s was lost", name);
+		}
+	}
 }
 
 static int digit(char c)

@@ -11,8 +11,9 @@
  *
  * sockets: that listen, each known by its address. disks: that were open.
  * confined: by which version's list of system calls we are; that outlives an
- * execve(2). clients: NBD connections, see struct nbd_kept; rx is in hex.
- * cache: see cache/handover.h; not there if there was none to have.
+ * execve(2). registry: "stores", "images" and "disks" that verbs had added, if
+ * there is no state file. clients: NBD connections, see struct nbd_kept; rx is
+ *in hex. cache: see cache/handover.h; not there if there was none to have.
  *
  * It comes from another version, perhaps: what is not understood is left
  * alone, and the daemon starts without, as after a kill.
@@ -30,7 +31,9 @@
 
 struct addrinfo;
 struct cache;
+struct config;
 struct nbd_server;
+struct registry;
 
 /** inherit_load() - at the start of the program; clears the environment */
 void inherit_load(void);
@@ -54,6 +57,13 @@ bool inherit_is_confined(void);
 
 /** inherit_cache() - go on with what was cached, if it can be */
 void inherit_cache(struct cache *cache);
+
+/**
+ * inherit_registry() - what verbs had added, where no state file keeps it
+ *
+ * A disk that the configuration has by now is that one.
+ */
+void inherit_registry(struct registry *registry, struct config *config);
 
 /** inherit_clients() - go on with the clients of NBD whose disks are there */
 void inherit_clients(struct nbd_server *server);

@@ -26,6 +26,7 @@
 #include "prog/config.h"
 #include "prog/inherit.h"
 #include "prog/refuse.h"
+#include "prog/registry.h"
 #include "prog/sd.h"
 #include "serve/nbd.h"
 
@@ -37,6 +38,7 @@ static struct {
 	char **argv;
 	const char *path; /* at UPGRADE_PATH_AT; NULL: it is not known */
 	json_t *disks; /* names */
+	json_t *registry; /* NULL: a state file keeps it */
 	json_t *clients; /* as inherit.h has them */
 	int sockets[SOCKETS_MAX];
 	size_t nsockets;
@@ -100,7 +102,8 @@ static void forget(void)
 		(void)close(self.sockets[--self.nsockets]);
 	json_decref(self.disks);
 	json_decref(self.clients);
-	self.disks = self.clients = NULL;
+	json_decref(self.registry);
+	self.disks = self.clients = self.registry = NULL;
 }
 
 static bool is_listening(int fd)
@@ -159,6 +162,29 @@ static void collect_disks(struct blkd *blkd)
 		    (disk->use != DISK_SHUT && !disk->stack.is_plain))
 			(void)json_array_append_new(
 				self.disks, json_string(disk->spec.name));
+	}
+}
+
+static void collect_registry(struct blkd *blkd)
+{
+	static const char *const names[REGISTRY_KIND_MAX] = {"stores", "images",
+							     "disks"};
+
+	if (blkd->config->state)
+		return;
+	self.registry = json_object();
+	for (int kind = 0; kind < REGISTRY_KIND_MAX; kind++) {
+		json_t *list = json_array(), *object;
+		size_t i;
+
+		json_array_foreach(
+			registry_list(blkd->registry, (enum registry_kind)kind),
+			i, object)
+		{
+			if (!json_object_get(object, "is_configured"))
+				(void)json_array_append(list, object);
+		}
+		(void)json_object_set_new(self.registry, names[kind], list);
 	}
 }
 
@@ -223,6 +249,7 @@ int upgrade_begin(struct blkd *blkd, struct why *w)
 	sd_notify(text);
 	blkd->is_upgrading = true;
 	self.clients = json_array();
+	collect_registry(blkd);
 	nbd_server_keep(blkd->nbd, keep_client, NULL);
 	cache_drop_records(blkd->cache);
 	blkd_end(blkd);
@@ -295,6 +322,8 @@ static json_t *describe(const struct blkd *blkd)
 					  json_string(ROOST_VERSION));
 	hand_over_managed(sockets);
 	hand_over_clients(all);
+	if (self.registry)
+		(void)json_object_set(all, "registry", self.registry);
 	(void)json_object_set_new(all, "sockets", sockets);
 	return all;
 }

@@ -278,10 +278,14 @@ def test_sockets_of_a_service_manager_stay(tmp_path):
     assert path.exists()                # it is not ours to remove
 
 
-def test_what_was_added_comes_back_and_what_is_ephemeral_stays(tmp_path):
+@pytest.mark.parametrize("state", [True, False])
+def test_what_was_added_and_what_is_ephemeral_stays(tmp_path, state):
     image(tmp_path / "a")
-    with Daemon(tmp_path, "--disk", f"e={tmp_path / 'a'},ephemeral",
-                state=True) as daemon:
+    overlays = tmp_path / "overlays"
+    overlays.mkdir()
+    args = () if state else ("--overlays", overlays)
+    with Daemon(tmp_path, "--disk", f"e={tmp_path / 'a'},ephemeral", *args,
+                state=state) as daemon:
         assert daemon.ask(op="disk-add", name="late", file=str(tmp_path / "a"),
                           overlay=str(tmp_path / "late.qcow2"))["ok"]
         handles = {}
@@ -302,7 +306,7 @@ def test_what_was_added_comes_back_and_what_is_ephemeral_stays(tmp_path):
                 h.pwrite(b"x", 1 << 20)
                 assert h.pread(1, 1 << 20) == b"x"
     # The ephemeral one is gone with the daemon.
-    assert not list((tmp_path / "overlays").glob("roost-e-*"))
+    assert not list(overlays.glob("roost-e-*"))
 
 
 def test_what_cannot_start_does_not_replace_what_runs(tmp_path):
