@@ -12,8 +12,10 @@
  * quiet while the window holds less than settle_percent of the fullest window
  * of this boot. How long it must be quiet grows with how long the boot has been
  * going on, since boots pause: a boot loader reads the kernel for 7 seconds,
- * the kernel unpacks itself and reads nothing for 19 (measured of a Debian
- * guest without virtualization hardware).
+ * the kernel unpacks itself and reads nothing for 19; or firmware and kernel
+ * look at the disk's first blocks, and nothing comes for 10 (both measured of a
+ * Debian guest without virtualization hardware). To wait too long costs nothing
+ * but time until the next boot profits; to end too early loses the boot.
  */
 #include "boot/recorder.h"
 
@@ -30,10 +32,14 @@
 #define SLICES	    8u /* of the window */
 /* Quiet needed: this many times as long as the boot took until then... */
 #define PAUSE_FACTOR 3u
-/* ... within settle_ns and this many times settle_ns. */
-#define PAUSE_MAX 5u
+/* ... but at least and at most so many times settle_ns. */
+#define PAUSE_MIN 4u
+#define PAUSE_MAX 6u
 /* Fewer blocks (256 KiB) are a firmware that looked around, no boot. */
 #define LEAST_BLOCKS 64u
+/* With fewer (8 MiB) the kernel may not even have found its root: no boot
+ * settles, but it may be marked, closed, or run into a cap. */
+#define SETTLE_BLOCKS 2048u
 
 struct leaf {
 	uint64_t words[LEAF_WORDS];
@@ -243,12 +249,12 @@ static bool is_settled(const struct recorder *r, uint64_t now_ns)
 	const struct recorder_limits *limits = &r->limits;
 	uint64_t took, need;
 
-	if (!r->is_quiet || r->count < LEAST_BLOCKS ||
+	if (!r->is_quiet || r->count < SETTLE_BLOCKS ||
 	    now_ns - r->first_ns < limits->min_ns)
 		return false;
 	took = r->quiet_since_ns - r->first_ns;
 	need = min_u64(PAUSE_FACTOR * took, PAUSE_MAX * limits->settle_ns);
-	need = max_u64(need, limits->settle_ns);
+	need = max_u64(need, PAUSE_MIN * limits->settle_ns);
 	return now_ns - r->quiet_since_ns >= need;
 }
 

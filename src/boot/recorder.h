@@ -36,9 +36,9 @@ struct recorder_limits {
 			  */
 	uint64_t max_ns; /* BOOT_TOO_LONG */
 	uint64_t max_bytes; /* BOOT_TOO_BIG */
-	uint64_t settle_ns; /* how long the rate must stay low, at least; longer
-			       for a boot that took long so far, as boots pause:
-			       3 times as long, at most 5 * settle_ns */
+	uint64_t settle_ns; /* over this the rate is measured; it must stay low
+			       for 4 times this, and up to 6 times in a boot
+			       that took long so far, as boots pause */
 	uint32_t settle_percent; /* of the peak rate of new blocks */
 };
 

@@ -20,7 +20,8 @@
 #include "prog/upgrade.h"
 #include "serve/nbd.h"
 
-/* clang-format off: one per line */
+/* One per line: */
+/* clang-format off */
 const struct control_op control_ops[] = {
 	{"disk-add", op_disk_add},
 	{"disk-rm", op_disk_rm},

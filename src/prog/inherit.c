@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -88,20 +89,27 @@ static void take_sockets(const json_t *list)
 	}
 }
 
+/* "PID:FD": the descriptor, or -1 if it was for somebody else. */
+static int text_fd(const char *text)
+{
+	char *end = NULL;
+	long pid = strtol(text, &end, 10), fd;
+
+	if (*end != ':' || pid != getpid())
+		return -1;
+	fd = strtol(end + 1, &end, 10);
+	return *end || fd < INHERIT_FD_FIRST || fd > INT_MAX ? -1 : (int)fd;
+}
+
 static json_t *load(const char *text)
 {
-	CLEANUP(cleanup_fd) int fd = -1;
+	CLEANUP(cleanup_fd) int fd = text_fd(text);
 	size_t len = 0;
-	char *bytes, *end;
+	char *bytes;
 	json_t *all;
-	long n;
 
-	if (strtol(text, &end, 10) != getpid() || *end != ':')
-		return NULL; /* it was somebody else's */
-	n = strtol(end + 1, &end, 10);
-	if (*end || n < INHERIT_FD_FIRST || n > INT32_MAX)
+	if (fd < 0)
 		return NULL;
-	fd = (int)n;
 	bytes = map_all(fd, TEXT_MAX, &len);
 	if (!bytes)
 		return NULL;
