@@ -12,6 +12,9 @@
  * answers while completions come, and sends them from a deferred task: one
  * send for all.
  *
+ * Where completions have come one by one and quickly, the loop looks for the
+ * next for up to 50 us before it sleeps; an idle loop does not.
+ *
  * All objects here (ops, tasks, timers, watches) are members of their owners'
  * structs and are not freed while something is in flight or set.
  */
@@ -98,6 +101,14 @@ int loop_turn(struct loop *loop);
 
 /** loop_stop() - loop_run() returns after this turn; on the loop's thread */
 void loop_stop(struct loop *loop);
+
+/**
+ * loop_is_busy() - a peer has sent several requests at once
+ *
+ * It does not wait for each answer, so the loop had better sleep until more
+ * have come than look for the next one.
+ */
+void loop_is_busy(struct loop *loop);
 
 /**
  * loop_sqe() - a new request to the kernel, sent at the end of this turn

@@ -133,6 +133,8 @@ static size_t parse_request(struct nbd_conn *conn, const uint8_t *at,
 		conn->is_paused = true;
 		return 0;
 	}
+	if (len > NBD_REQUEST_LEN && request.type != NBD_CMD_WRITE)
+		loop_is_busy(conn->server->loop);
 	nbd_io_begin(conn, &request);
 	return NBD_REQUEST_LEN;
 }

@@ -118,6 +118,8 @@ static void process(struct vhost_queue *q)
 	}
 	if (n > 0)
 		virtq_quiet(&q->vq);
+	if (n > 1)
+		loop_is_busy(q->loop);
 	while (n-- > 0)
 		if (!take(q, -1))
 			return;
