@@ -321,6 +321,7 @@ def write(results):
     vhost = raw_table(t, "vhost")
     if raw or vhost:
         out += RAW + picture("raw") + raw + picture("vhost") + vhost
+    out += (lab.TOP / "bench" / "NOTES.md").read_text()
     (doc / "PERFORMANCE.md").write_text(out.rstrip() + "\n")
 
 
