@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -382,6 +383,8 @@ def main():
     options.clones = [int(n) for n in options.clones.split(",") if n]
     groups = options.only.split(",")
     began = time.monotonic()
+    # Ended early, it keeps what was measured until then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended early"))
     bench = Bench(options)
     with lab.Lab() as keep:
         bench.keep = keep
