@@ -23,7 +23,9 @@ class Store:
         more = [f"logfile={self.log}"]
         if mbit:
             args.append("--filter=rate")
-            more.append(f"rate={mbit}M")
+            # By default the first two seconds' worth come for nothing, and
+            # that is a whole boot.
+            more += [f"rate={mbit}M", "burstiness=0.1"]
         if delay_ms:
             args.append("--filter=delay")
             more.append(f"rdelay={delay_ms}ms")
